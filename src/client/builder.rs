@@ -1,0 +1,160 @@
+//! Building a client.
+
+use crate::address::{Address, IntoAddress};
+use crate::client::backoff::Backoff;
+use crate::client::config::{ClientConfig, TlsConfig};
+use crate::client::handle::Client;
+use crate::error::{Error, Kind};
+use crate::schema::Schema;
+use std::time::Duration;
+
+/// Builds a [`Client`]: a [`ClientConfig`] by chained methods, and a schema.
+///
+/// ```
+/// # use rpcplugin_testkit::{Client, MockServer};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), rpcplugin_testkit::Error> {
+/// # let server = MockServer::start().await;
+/// let client = Client::builder()
+///     .address(server.address())
+///     .timeout(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `connect` or `connect_lazy`"]
+pub struct ClientBuilder {
+    config: ClientConfig,
+    schema: Option<Schema>,
+    /// The first mistake in building, told when it connects.
+    mistake: Option<Error>,
+}
+
+impl ClientBuilder {
+    /// Where the server is: an [`Address`], or a text or `SocketAddr` that is one. Default: `localhost:50051`.
+    pub fn address(mut self, address: impl IntoAddress) -> Self {
+        match address.into_address() {
+            Ok(address) => self.config.address = address,
+            Err(error) => self.remember(error),
+        }
+        self
+    }
+
+    /// Replaces everything set so far but the schema, as with [`ClientConfig::from_env`].
+    pub fn config(mut self, config: ClientConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// How long a call may take when it does not say itself. Default: 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets calls that do not say themselves take as long as they take.
+    pub fn no_timeout(mut self) -> Self {
+        self.config.timeout = None;
+        self
+    }
+
+    /// How long one dial may take. Default: 20 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// How long [`Client::close`] lets calls in flight finish. Default: 10 s.
+    pub fn close_grace(mut self, grace: Duration) -> Self {
+        self.config.close_grace = grace;
+        self
+    }
+
+    /// The wait between failed dials. Default: gRPC's, from 1 s to 120 s.
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.config.backoff = backoff;
+        self
+    }
+
+    /// The largest reply message that is accepted, in bytes. Default: 4 MiB.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.config.max_message_size = bytes;
+        self
+    }
+
+    /// Asks for TLS. This version cannot speak it, and refuses to connect in plaintext instead.
+    pub fn tls(mut self, tls: TlsConfig) -> Self {
+        self.config.tls = Some(tls);
+        self
+    }
+
+    /// The schema for dynamic calls. Without one the server's reflection service is asked.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// The schema for dynamic calls, as an encoded `FileDescriptorSet`.
+    pub fn descriptor_set(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        match Schema::from_descriptor_set(bytes) {
+            Ok(schema) => self.schema = Some(schema),
+            Err(error) => self.remember(error),
+        }
+        self
+    }
+
+    /// The schema for dynamic calls, compiled from one `.proto` file whose imports are beside it.
+    #[cfg(feature = "proto-files")]
+    pub fn proto_file(mut self, path: impl AsRef<std::path::Path>) -> Self {
+        match Schema::from_proto_file(path) {
+            Ok(schema) => self.schema = Some(schema),
+            Err(error) => self.remember(error),
+        }
+        self
+    }
+
+    /// Connects: the client that comes back has a connection whose server has answered.
+    ///
+    /// # Errors
+    ///
+    /// When something given to the builder is malformed, TLS is asked for, or no connection can be made within the
+    /// connect timeout.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let client = self.connect_lazy()?;
+        client.connected().await?;
+        Ok(client)
+    }
+
+    /// A client that connects with its first call.
+    ///
+    /// # Errors
+    ///
+    /// When something given to the builder is malformed, or TLS is asked for.
+    pub fn connect_lazy(self) -> Result<Client, Error> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
+        }
+        refuse_tls(&self.config)?;
+        Client::new(self.config, self.schema)
+    }
+
+    fn remember(&mut self, mistake: Error) {
+        self.mistake.get_or_insert(mistake);
+    }
+}
+
+fn refuse_tls(config: &ClientConfig) -> Result<(), Error> {
+    let address: &Address = &config.address;
+    let asked = match (&config.tls, address.wants_tls()) {
+        (None, false) => return Ok(()),
+        (None, true) => "by its address",
+        (Some(_), _) => "by the configuration",
+    };
+    let text = format!(
+        "TLS was asked for {address} {asked}, and this version cannot speak it: refusing to connect in plaintext"
+    );
+    Err(Error::new(Kind::Tls, text))
+}

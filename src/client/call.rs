@@ -1,0 +1,232 @@
+//! Calls as people write them: a builder that is awaited.
+
+use crate::client::stream::{Explain, Response, ResponseStream};
+use crate::client::transport::CallOptions;
+use crate::error::{Error, Kind};
+use crate::wire::{status, timeout};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tonic::{
+    Request, Status, Streaming,
+    metadata::{AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap},
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Opened<T> = Result<(tonic::Response<Streaming<T>>, Explain), Error>;
+/// Everything of a call but its settings.
+pub(super) type Open<T> = Box<dyn FnOnce(Settings) -> BoxFuture<Opened<T>> + Send>;
+
+/// What the builder methods set.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    metadata: MetadataMap,
+    timeout: Option<Duration>,
+    options: CallOptions,
+    /// The first mistake in building, told when the call is awaited.
+    mistake: Option<Error>,
+}
+
+/// The settings at the moment that the call starts.
+#[derive(Debug)]
+pub(super) struct Started {
+    metadata: MetadataMap,
+    options: CallOptions,
+    pub(super) deadline: Option<Instant>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// From here the deadline runs.
+    pub(super) fn start(self, default_timeout: Option<Duration>) -> Result<Started, Error> {
+        let timeout = self.timeout.or(default_timeout);
+        match self.mistake {
+            Some(mistake) => Err(mistake),
+            None => Ok(Started {
+                metadata: self.metadata,
+                options: self.options,
+                deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+                timeout,
+            }),
+        }
+    }
+}
+
+impl Started {
+    /// The tonic request of this call, with the time that is left.
+    pub(super) fn request<S>(self, messages: S) -> Request<S> {
+        let mut headers = self.metadata.into_headers();
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.or(self.timeout) {
+            headers.insert(timeout::GRPC_TIMEOUT, timeout::write(left));
+        }
+        let mut request = Request::new(messages);
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
+        request.extensions_mut().insert(self.options);
+        request
+    }
+}
+
+/// Makes the builder and its settings, which a unary and a streaming call share.
+macro_rules! builder {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[must_use = "a call does nothing until it is awaited"]
+        pub struct $name<T> {
+            open: Open<T>,
+            name: String,
+            settings: Settings,
+        }
+
+        impl<T> $name<T> {
+            pub(super) fn new(name: impl Into<String>, open: Open<T>) -> Self {
+                Self {
+                    open,
+                    name: name.into(),
+                    settings: Settings::default(),
+                }
+            }
+
+            /// Adds ASCII metadata. A malformed key or value fails the call, before anything is sent.
+            pub fn metadata(mut self, key: &str, value: &str) -> Self {
+                let parsed = key.parse::<AsciiMetadataKey>().ok().zip(value.parse::<AsciiMetadataValue>().ok());
+                match parsed {
+                    Some((key, value)) => drop(self.settings.metadata.append(key, value)),
+                    None => self.mistake(key, "an ASCII key without `-bin`, and a value of visible ASCII characters"),
+                }
+                self
+            }
+
+            /// Adds binary metadata. Its key ends with `-bin`, or the call fails before anything is sent.
+            pub fn metadata_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
+                match key.parse::<BinaryMetadataKey>() {
+                    Ok(key) => {
+                        let value = BinaryMetadataValue::from_bytes(value.as_ref());
+                        self.settings.metadata.append_bin(key, value);
+                    }
+                    Err(_) => self.mistake(key, "a key that ends with `-bin`"),
+                }
+                self
+            }
+
+            /// How long the call may take, up to the end of its last reply. It is sent as `grpc-timeout`, and replaces
+            /// the client's own timeout; `Duration::MAX` is no limit.
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.settings.timeout = Some(timeout);
+                self
+            }
+
+            /// Declares that the call may be made more than once with the effect of once.
+            pub fn idempotent(mut self) -> Self {
+                self.settings.options.idempotent = true;
+                self
+            }
+
+            /// Waits for a connection, within the deadline, instead of failing while the server cannot be reached
+            /// ([wait for ready](https://github.com/grpc/grpc/blob/master/doc/wait-for-ready.md)).
+            pub fn wait_for_ready(mut self) -> Self {
+                self.settings.options.wait_for_ready = true;
+                self
+            }
+
+            fn mistake(&mut self, key: &str, expected: &str) {
+                let text = format!("invalid metadata `{key}` for {}: expected {expected}", self.name);
+                let mistake = Error::new(Kind::Message, text);
+                self.settings.mistake.get_or_insert(mistake);
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("method", &self.name)
+                    .field("settings", &self.settings)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+builder! {
+    /// A call with one reply, made when it is awaited.
+    ///
+    /// Awaiting it gives the reply; [`response`](Self::response) gives the metadata too. Dropping the future resets the
+    /// call.
+    UnaryCall
+}
+
+builder! {
+    /// A call with a stream of replies, made when it is awaited. Awaiting it gives the [`ResponseStream`] as soon as the
+    /// response headers are there.
+    StreamCall
+}
+
+impl<T: Send + 'static> UnaryCall<T> {
+    /// Makes the call and gives the reply with its metadata and trailers.
+    ///
+    /// # Errors
+    ///
+    /// When the call could not be made, or ended with another status than `OK`.
+    pub async fn response(self) -> Result<Response<T>, Error> {
+        let (response, explain) = (self.open)(self.settings).await?;
+        let (metadata, mut replies, _) = response.into_parts();
+        let only = only_message(&mut replies).await;
+        let (message, trailers) = only.map_err(|status| explain(status))?;
+        Ok(Response {
+            message,
+            metadata,
+            trailers,
+        })
+    }
+}
+
+/// Exactly one message and the trailers, as a unary reply must be.
+async fn only_message<T>(replies: &mut Streaming<T>) -> Result<(T, MetadataMap), Status> {
+    let first = replies.message().await?;
+    let message = first.ok_or_else(|| Status::internal("the server ended the call with OK and without a reply"))?;
+    if replies.message().await?.is_some() {
+        return Err(Status::internal("the server sent more than one reply to a call that has one"));
+    }
+    let trailers = replies.trailers().await?;
+    Ok((message, trailers.unwrap_or_default()))
+}
+
+impl<T: Send + 'static> IntoFuture for UnaryCall<T> {
+    type Output = Result<T, Error>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.response().await.map(Response::into_message) })
+    }
+}
+
+impl<T: Send + 'static> IntoFuture for StreamCall<T> {
+    type Output = Result<ResponseStream<T>, Error>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (response, explain) = (self.open)(self.settings).await?;
+            Ok(ResponseStream::new(response, explain))
+        })
+    }
+}
+
+/// How a failed call of `name` is told. A failure of our own comes back as itself.
+pub(super) fn explain(name: String, address: String, hint: Option<String>) -> Explain {
+    Arc::new(move |status: Status| {
+        let own = std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
+        if let Some(own) = own {
+            return own.clone();
+        }
+        let code = status.code();
+        let mut text = format!("{name} at {address} failed: {}", status::name(code));
+        for more in [status.message(), hint.as_deref().filter(|_| code == tonic::Code::Unimplemented).unwrap_or("")] {
+            if !more.is_empty() {
+                text.push_str(": ");
+                text.push_str(more);
+            }
+        }
+        Error::new(Kind::Status, text).with_status(status)
+    })
+}
+

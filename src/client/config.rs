@@ -1,0 +1,68 @@
+//! What a client is told before it connects.
+
+use crate::address::Address;
+use crate::client::backoff::Backoff;
+use crate::client::pem::Pem;
+use std::time::Duration;
+
+/// Everything a [`Client`](crate::Client) can be told, as plain data.
+///
+/// [`Client::builder`](crate::Client::builder) mirrors it, and [`from_env`](Self::from_env) reads it from the
+/// environment.
+///
+/// ```no_run
+/// use rpcplugin_testkit::{Client, ClientConfig};
+///
+/// # async fn example() -> Result<(), rpcplugin_testkit::Error> {
+/// let client = Client::builder().config(ClientConfig::from_env()?).connect().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Where the server is. Default: `localhost:50051`.
+    pub address: Address,
+    /// How long a call may take, from the call to the end of its reply, when it is not told otherwise. It is sent as
+    /// `grpc-timeout`. `None` for no limit. Default: 30 s.
+    pub timeout: Option<Duration>,
+    /// How long one dial may take, up to the server's HTTP/2 settings. Default: 20 s.
+    pub connect_timeout: Duration,
+    /// How long [`close`](crate::Client::close) lets calls in flight finish. Default: 10 s.
+    pub close_grace: Duration,
+    /// The wait between failed dials.
+    pub backoff: Backoff,
+    /// The largest reply message that is accepted, in bytes. Default: 4 MiB.
+    pub max_message_size: usize,
+    /// TLS. `None` for plaintext. Default: `None`.
+    pub tls: Option<TlsConfig>,
+}
+
+/// The certificates of a TLS connection.
+///
+/// They are held and checked for their form; this version does not speak TLS yet, and refuses to connect rather than
+/// fall back to plaintext.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// The authorities that the server's certificate is checked against.
+    pub ca_cert: Option<Pem>,
+    /// Our own certificate chain, for mutual TLS.
+    pub client_cert: Option<Pem>,
+    /// The private key of `client_cert`.
+    pub client_key: Option<Pem>,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            address: Address::tcp("localhost", 50051),
+            timeout: Some(Duration::from_secs(30)),
+            connect_timeout: Duration::from_secs(20),
+            close_grace: Duration::from_secs(10),
+            backoff: Backoff::default(),
+            max_message_size: crate::wire::MESSAGE_LIMIT,
+            tls: None,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One address: the dial, the connection, and its state.
+
+use crate::address::Address;
+use crate::client::config::ClientConfig;
+use crate::error::{Error, Kind};
+use crate::net;
+use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW};
+use bytes::Bytes;
+use h2::client::{Builder, Connection, SendRequest};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// The state of a connection, as
+/// [gRPC's connectivity semantics](https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md)
+/// have it.
+///
+/// ```text
+///            a call                 the server's settings
+///   Idle ──────────────▶ Connecting ─────────────────────▶ Ready
+///    ▲                    │      ▲                           │
+///    │                    ▼      │ a call, after the backoff │
+///    │           TransientFailure┘                           │
+///    └──────────────── the connection ended, or goes away ◀──┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// A dial is under way.
+    Connecting,
+    /// Not connected; the next call dials.
+    Idle,
+    /// Connected.
+    Ready,
+    /// Closed for good.
+    Shutdown,
+    /// The last dial failed; calls fail until the backoff is over.
+    TransientFailure,
+}
+
+/// A connection to one address that is made when it is needed and made again when it is lost.
+pub(crate) struct Subchannel {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    inner: Mutex<Inner>,
+    state: watch::Sender<ConnectionState>,
+}
+
+struct Inner {
+    slot: Slot,
+    next_id: u64,
+    /// Failed dials in a row.
+    failures: u32,
+    /// Connections in a row that ended before they served a call.
+    fruitless: u32,
+    /// The dials and connections. Dropping it ends them all.
+    tasks: JoinSet<()>,
+}
+
+enum Slot {
+    Connecting,
+    Failed { error: Error, retry_at: Instant },
+    Idle,
+    Ready(Link),
+    Shutdown,
+}
+
+/// A way onto the current connection.
+#[derive(Clone)]
+pub(crate) struct Link {
+    id: u64,
+    pub(crate) requests: SendRequest<Bytes>,
+    /// Whether any call got response headers on it.
+    served: Arc<AtomicBool>,
+    dialled: Instant,
+}
+
+impl Link {
+    pub(crate) fn mark_served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a caller that wants a link does next.
+enum Next {
+    Fail(Error),
+    Try(Link),
+    Wait { until: Option<Instant> },
+}
+
+impl Subchannel {
+    pub(crate) fn new(config: ClientConfig) -> Self {
+        let inner = Inner {
+            slot: Slot::Idle,
+            next_id: 0,
+            failures: 0,
+            fruitless: 0,
+            tasks: JoinSet::new(),
+        };
+        let shared = Shared {
+            config,
+            inner: Mutex::new(inner),
+            state: watch::Sender::new(ConnectionState::Idle),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.shared.config.address
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.shared.state.subscribe()
+    }
+
+    /// A link that may open one more stream, dialling when there is no connection. While the last dial's backoff runs it
+    /// fails with that dial's error, or waits when asked to.
+    ///
+    /// Cancel safe: the dial goes on in its own task, for the next caller.
+    pub(crate) async fn ready(&self, wait_for_ready: bool) -> Result<Link, Error> {
+        let mut state = self.shared.state.subscribe();
+        loop {
+            state.borrow_and_update();
+            match self.shared.next(wait_for_ready) {
+                Next::Fail(error) => return Err(error),
+                Next::Try(mut link) => match link.requests.clone().ready().await {
+                    Ok(requests) => {
+                        link.requests = requests;
+                        return Ok(link);
+                    }
+                    // It went away, or is going: nothing was sent, so another connection will do.
+                    Err(error) => self.lost(&link, error),
+                },
+                Next::Wait { until: None } => drop(state.changed().await),
+                Next::Wait { until: Some(instant) } => drop(timeout_at(instant, state.changed()).await),
+            }
+        }
+    }
+
+    /// Gives up a link whose connection takes no more streams.
+    pub(crate) fn lost(&self, link: &Link, error: h2::Error) {
+        self.shared.lost(link.id, Some(error));
+    }
+
+    /// Takes no more calls, and returns when those in flight have ended; after the grace they are cut.
+    pub(crate) async fn close(&self, grace: Duration) {
+        let mut tasks = {
+            let mut inner = self.shared.lock();
+            // Without a handle to send requests, `h2` closes the connection after its last stream.
+            inner.slot = Slot::Shutdown;
+            self.shared.state.send_replace(ConnectionState::Shutdown);
+            std::mem::take(&mut inner.tasks)
+        };
+        let all = async { while tasks.join_next().await.is_some() {} };
+        // What is left after the grace is aborted when `tasks` drops.
+        let _ = timeout(grace, all).await;
+    }
+}
+
+impl fmt::Debug for Subchannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = *self.shared.state.borrow();
+        write!(f, "Subchannel({}, {state:?})", self.address())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(self: &Arc<Self>, wait_for_ready: bool) -> Next {
+        let mut inner = self.lock();
+        match &inner.slot {
+            Slot::Connecting => Next::Wait { until: None },
+            Slot::Failed { error, retry_at } if *retry_at > Instant::now() => {
+                if wait_for_ready {
+                    Next::Wait { until: Some(*retry_at) }
+                } else {
+                    Next::Fail(error.clone())
+                }
+            }
+            Slot::Failed { .. } | Slot::Idle => {
+                self.start(&mut inner);
+                Next::Wait { until: None }
+            }
+            Slot::Ready(link) => Next::Try(link.clone()),
+            Slot::Shutdown => Next::Fail(closed(&self.config.address)),
+        }
+    }
+
+    /// Dials in a task of its own. The task holds no strong reference while it carries the connection, so that dropping
+    /// the last client ends it.
+    fn start(self: &Arc<Self>, inner: &mut Inner) {
+        inner.next_id += 1;
+        let id = inner.next_id;
+        self.set(inner, Slot::Connecting);
+        while inner.tasks.try_join_next().is_some() {}
+        inner.tasks.spawn(carry(Arc::downgrade(self), self.config.clone(), id));
+    }
+
+    fn set(&self, inner: &mut Inner, slot: Slot) {
+        let state = match slot {
+            Slot::Connecting => ConnectionState::Connecting,
+            Slot::Failed { .. } => ConnectionState::TransientFailure,
+            Slot::Idle => ConnectionState::Idle,
+            Slot::Ready(_) => ConnectionState::Ready,
+            Slot::Shutdown => ConnectionState::Shutdown,
+        };
+        inner.slot = slot;
+        self.state.send_replace(state);
+    }
+
+    fn connected(&self, link: Link) {
+        let mut inner = self.lock();
+        if matches!(inner.slot, Slot::Connecting) {
+            tracing::debug!(address = %self.config.address, "connected");
+            // The settings have arrived, which is what resets the backoff, unless the last connections were in vain.
+            inner.failures = inner.fruitless.saturating_sub(1);
+            self.set(&mut inner, Slot::Ready(link));
+        }
+    }
+
+    fn failed(&self, inner: &mut Inner, error: Error, dialled: Instant) {
+        inner.failures = inner.failures.saturating_add(1);
+        let delay = self.config.backoff.delay(inner.failures, fastrand::f64());
+        tracing::warn!(address = %self.config.address, %error, ?delay, "no connection");
+        let retry_at = dialled + delay;
+        self.set(inner, Slot::Failed { error, retry_at });
+    }
+
+    /// The connection `id` takes no more streams.
+    fn lost(&self, id: u64, error: Option<h2::Error>) {
+        let mut inner = self.lock();
+        let Slot::Ready(link) = &inner.slot else { return };
+        if link.id != id {
+            return;
+        }
+        let dialled = link.dialled;
+        let served = link.served.load(Ordering::Relaxed);
+        tracing::debug!(address = %self.config.address, ?error, "connection lost");
+        inner.fruitless = if served { 0 } else { inner.fruitless.saturating_add(1) };
+        if inner.fruitless < 2 {
+            self.set(&mut inner, Slot::Idle);
+            return;
+        }
+        // A server that takes connections and hangs up on all of them is dialled as slowly as one that refuses them.
+        let text = format!("{} accepts connections and ends them before any call", self.config.address);
+        let cause: Box<dyn std::error::Error + Send + Sync> =
+            error.map_or_else(|| "it closed the connection".into(), Into::into);
+        self.failed(&mut inner, connect_error(text).caused_by(cause), dialled);
+    }
+}
+
+/// One dial, and the connection that it makes, to its end.
+async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
+    let dialled = Instant::now();
+    let established = match timeout(config.connect_timeout, establish(&config.address)).await {
+        Ok(established) => established,
+        Err(_) => Err(timed_out(&config)),
+    };
+    let (requests, connection) = match established {
+        Ok(connected) => connected,
+        Err(error) => {
+            if let Some(shared) = shared.upgrade() {
+                let mut inner = shared.lock();
+                if matches!(inner.slot, Slot::Connecting) {
+                    shared.failed(&mut inner, error, dialled);
+                }
+            }
+            return;
+        }
+    };
+    if let Some(shared) = shared.upgrade() {
+        let served = Arc::new(AtomicBool::new(false));
+        shared.connected(Link { id, requests, served, dialled });
+    }
+    let ended = connection.await;
+    if let Some(shared) = shared.upgrade() {
+        shared.lost(id, ended.err());
+    }
+}
+
+type Established = (SendRequest<Bytes>, Connection<net::Stream, Bytes>);
+
+/// Connects and waits for the server's settings, which only a server that is really there sends.
+async fn establish(address: &Address) -> Result<Established, Error> {
+    // `h2` replaces this limit by the peer's when the settings arrive, which is how their arrival is seen.
+    const UNSETTLED: usize = usize::MAX - 1;
+    let stream = net::dial(address).await?;
+    let handshake = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(UNSETTLED)
+        .enable_push(false)
+        .handshake(stream);
+    let broken = || connect_error(format!("{address} accepted the connection but does not speak HTTP/2"));
+    let (requests, mut connection) = handshake.await.map_err(|error| broken().caused_by(error))?;
+    poll_fn(|cx| {
+        let ended = pin!(&mut connection).poll(cx);
+        if connection.max_concurrent_send_streams() != UNSETTLED {
+            return Poll::Ready(Ok(()));
+        }
+        match ended {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(broken().caused_by("it closed the connection"))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(broken().caused_by(error))),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok((requests, connection))
+}
+
+fn timed_out(config: &ClientConfig) -> Error {
+    let (address, limit) = (&config.address, config.connect_timeout);
+    connect_error(format!("no connection to {address} within the connect timeout of {limit:?}"))
+}
+
+pub(crate) fn closed(address: &Address) -> Error {
+    Error::new(Kind::Closed, format!("the client of {address} is closed"))
+}
+
+fn connect_error(text: String) -> Error {
+    Error::new(Kind::Connect, text)
+}

@@ -1,0 +1,180 @@
+//! The configuration from environment variables.
+
+use crate::address::{Address, parse_port};
+use crate::client::config::{ClientConfig, TlsConfig};
+use crate::client::pem::Pem;
+use crate::error::{Error, Kind};
+use std::{env, fs, time::Duration};
+
+impl ClientConfig {
+    /// Reads the variables that pyvider's direct connections have:
+    ///
+    /// | variable | value | default |
+    /// |---|---|---|
+    /// | `PLUGIN_SERVER_HOST` | a host name or IP address | `localhost` |
+    /// | `PLUGIN_SERVER_PORT` | a port, 1 to 65535 | `50051` |
+    /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path; it wins over host and port | – |
+    /// | `PLUGIN_TIMEOUT` | the timeout of a call: seconds, as `30`, `2.5`, `30s`; or `500ms` | `30.0` |
+    /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
+    /// | `PLUGIN_CA_CERT`, `PLUGIN_CLIENT_CERT`, `PLUGIN_CLIENT_KEY` | PEM text, a path, or `file://` and a path | – |
+    ///
+    /// An empty variable counts as unset. The three PEM variables are read only when TLS is on: inside a go-plugin
+    /// process `PLUGIN_CLIENT_CERT` is the host's certificate, not ours.
+    ///
+    /// # Errors
+    ///
+    /// When a value is malformed: the error names the variable, the value (never a private key) and what is allowed.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_env_with_prefix("PLUGIN_")
+    }
+
+    /// [`from_env`](Self::from_env) with another prefix than `PLUGIN_`.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_with_prefix(prefix: &str) -> Result<Self, Error> {
+        Self::from_vars(prefix, |name| match env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(env::VarError::NotPresent) => Ok(None),
+            Err(env::VarError::NotUnicode(_)) => {
+                Err(Error::new(Kind::Config, format!("{name} is not valid UTF-8")))
+            }
+        })
+    }
+
+    /// [`from_env`](Self::from_env) from any source of variables, such as a map in a test.
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{Address, ClientConfig};
+    ///
+    /// let config = ClientConfig::from_vars("KV_", |name| Ok((name == "KV_SERVER_PORT").then(|| "7000".to_owned())))?;
+    /// assert_eq!(config.address, Address::tcp("localhost", 7000));
+    /// # Ok::<(), rpcplugin_testkit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env), and what the source returns.
+    pub fn from_vars(
+        prefix: &str,
+        source: impl Fn(&str) -> Result<Option<String>, Error>,
+    ) -> Result<Self, Error> {
+        let vars = Vars { prefix, source };
+        let mut config = Self::default();
+        config.address = address(&vars)?;
+        if let Some(timeout) = vars.parse("TIMEOUT", "a positive number of seconds, as `30`, `2.5` or `500ms`", seconds)? {
+            config.timeout = Some(timeout);
+        }
+        let on = vars.parse("USE_TLS", "`true` or `false`", switch)?.unwrap_or(false);
+        config.tls = on.then(|| tls(&vars)).transpose()?;
+        Ok(config)
+    }
+}
+
+struct Vars<'a, F> {
+    prefix: &'a str,
+    source: F,
+}
+
+impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn value(&self, name: &str) -> Result<Option<String>, Error> {
+        let value = (self.source)(&self.name(name))?;
+        Ok(value.filter(|value| !value.trim().is_empty()))
+    }
+
+    fn parse<T>(
+        &self,
+        name: &str,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.value(name)? else {
+            return Ok(None);
+        };
+        let parsed = parse(value.trim());
+        parsed.map(Some).ok_or_else(|| {
+            let text = format!("{} is `{value}`, expected {allowed}", self.name(name));
+            Error::new(Kind::Config, text)
+        })
+    }
+
+    /// PEM text, or the file that holds it.
+    fn pem(&self, name: &str, label: &str) -> Result<Option<Pem>, Error> {
+        let Some(value) = self.value(name)? else {
+            return Ok(None);
+        };
+        let name = self.name(name);
+        let (text, origin) = if value.contains("-----BEGIN ") {
+            (value, "the text".to_owned())
+        } else {
+            let path = value.trim().strip_prefix("file://").unwrap_or(value.trim());
+            // What is neither PEM nor a path may be a mangled key: it is not repeated.
+            let shown = if looks_like_path(path) { format!("`{path}`") } else { "a value that is no path".to_owned() };
+            let text = fs::read_to_string(path).map_err(|error| {
+                let text = format!("{name} is {shown}, which cannot be read; expected PEM text, a path or file://path");
+                Error::new(Kind::Config, text).caused_by(error)
+            })?;
+            (text, format!("the file {shown}"))
+        };
+        let pem = Pem::parse(text).filter(|pem| pem.has(label));
+        pem.map(Some).ok_or_else(|| {
+            let text = format!("{name}: {origin} has no complete PEM block `{label}`");
+            Error::new(Kind::Config, text)
+        })
+    }
+}
+
+fn address(vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>) -> Result<Address, Error> {
+    if let Some(path) = vars.value("SERVER_UNIX_SOCKET_PATH")? {
+        return Address::unix(path).map_err(|error| {
+            Error::new(Kind::Config, format!("{}: {error}", vars.name("SERVER_UNIX_SOCKET_PATH")))
+        });
+    }
+    let host = vars.parse("SERVER_HOST", "a host name or an IP address, without a port", host)?;
+    let port = vars.parse("SERVER_PORT", "a port from 1 to 65535", |port| {
+        parse_port(port).ok().filter(|port| *port != 0)
+    })?;
+    Ok(Address::tcp(host.unwrap_or_else(|| "localhost".to_owned()), port.unwrap_or(50051)))
+}
+
+fn tls(vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>) -> Result<TlsConfig, Error> {
+    Ok(TlsConfig {
+        ca_cert: vars.pem("CA_CERT", "CERTIFICATE")?,
+        client_cert: vars.pem("CLIENT_CERT", "CERTIFICATE")?,
+        client_key: vars.pem("CLIENT_KEY", "PRIVATE KEY")?,
+    })
+}
+
+fn host(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    // The address parser knows what a host is.
+    let written = if bare.contains(':') { format!("[{bare}]:1") } else { format!("{bare}:1") };
+    written.parse::<Address>().is_ok().then(|| bare.to_owned())
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let seconds: f64 = number.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds * unit).ok().filter(|duration| !duration.is_zero())
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Base64 has slashes, but no dots, and DER begins with an `M`.
+fn looks_like_path(text: &str) -> bool {
+    text.len() < 256 && (text.starts_with(['/', '.', '~']) || text.contains('.'))
+}

@@ -1,0 +1,306 @@
+//! The client.
+
+use crate::address::{Address, IntoAddress};
+use crate::client::builder::ClientBuilder;
+use crate::client::call::{self, Open, Started, StreamCall, UnaryCall};
+use crate::client::config::ClientConfig;
+use crate::client::connection::ConnectionState;
+use crate::client::resolver::{Resolver, Target};
+use crate::client::transport::{ResponseBody, Transport};
+use crate::error::{Error, Kind};
+use crate::schema::{Schema, Shape, reflect};
+use http::uri::PathAndQuery;
+use prost::Message;
+use serde_json::Value;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{sync::watch, time::timeout_at};
+use tokio_stream::Stream;
+use tonic::{Status, body::Body, client::Grpc, codec::Codec, codegen::Service};
+use tonic_prost::ProstCodec;
+
+/// A direct connection to a running plugin server.
+///
+/// It is a cheap handle: clone it, and share it between tasks. It calls methods by name with JSON ([`call`](Self::call)),
+/// by path with prost messages ([`unary`](Self::unary)), and it is a [`tower::Service`], so that every tonic-generated
+/// client works over it: `EchoClient::new(client.clone())`.
+///
+/// A lost connection is made anew by the next call, with
+/// [gRPC's backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md) between failed dials. Every call
+/// has a deadline, 30 s when nothing else is said.
+///
+/// ```
+/// use rpcplugin_testkit::{Client, MockServer, Stub, json};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), rpcplugin_testkit::Error> {
+/// let server = MockServer::start().await;
+/// server.mount(Stub::method("Echo").reply(json!({"message": "Hello"})));
+///
+/// let client = Client::connect(server.address()).await?;
+/// let reply = client.call("Echo", json!({"message": "Hello"})).await?;
+/// assert_eq!(reply["message"], "Hello");
+/// client.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`tower::Service`]: https://docs.rs/tower-service/latest/tower_service/trait.Service.html
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ClientConfig,
+    transport: Arc<Transport>,
+    resolver: Resolver,
+}
+
+impl Client {
+    /// Connects to a server: `127.0.0.1:50051`, `unix:/run/plugin.sock`, or an [`Address`].
+    ///
+    /// # Errors
+    ///
+    /// When the address is malformed, or no connection can be made within the connect timeout of 20 s.
+    pub async fn connect(address: impl IntoAddress) -> Result<Self, Error> {
+        Self::builder().address(address).connect().await
+    }
+
+    /// A client with settings of its own.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(super) fn new(config: ClientConfig, schema: Option<Schema>) -> Result<Self, Error> {
+        let inner = Inner {
+            transport: Arc::new(Transport::new(config.clone())?),
+            config,
+            resolver: Resolver::new(schema),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Waits until there is a connection.
+    pub(super) async fn connected(&self) -> Result<(), Error> {
+        self.inner.transport.subchannel.ready(false).await.map(drop)
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.inner.transport.address()
+    }
+
+    /// The state of the connection, now and whenever it changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.inner.transport.subchannel.state()
+    }
+
+    /// Calls a unary method by name with JSON.
+    ///
+    /// The name is `pkg.Service/Method`, `pkg.Service.Method`, `Service.Method` or a bare `Method`, when it is unique in
+    /// the schema: the one given to the builder, or what the server's reflection tells, asked once. A name that the
+    /// server has no schema for goes through its schemaless service, if it has that.
+    pub fn call(&self, method: impl Into<String>, args: Value) -> UnaryCall<Value> {
+        let method = method.into();
+        UnaryCall::new(method.clone(), self.dynamic(method, Shape::Unary, Args::One(args)))
+    }
+
+    /// Calls a server-streaming method by name with JSON.
+    pub fn call_server_stream(&self, method: impl Into<String>, args: Value) -> StreamCall<Value> {
+        let method = method.into();
+        StreamCall::new(method.clone(), self.dynamic(method, Shape::ServerStreaming, Args::One(args)))
+    }
+
+    /// Calls a client-streaming method by name with a stream of JSON.
+    pub fn call_client_stream(
+        &self,
+        method: impl Into<String>,
+        args: impl Stream<Item = Value> + Send + 'static,
+    ) -> UnaryCall<Value> {
+        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
+        UnaryCall::new(method.clone(), self.dynamic(method, Shape::ClientStreaming, args))
+    }
+
+    /// Calls a bidi-streaming method by name with a stream of JSON.
+    pub fn call_bidi_stream(
+        &self,
+        method: impl Into<String>,
+        args: impl Stream<Item = Value> + Send + 'static,
+    ) -> StreamCall<Value> {
+        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
+        StreamCall::new(method.clone(), self.dynamic(method, Shape::BidiStreaming, args))
+    }
+
+    /// Calls a unary method by path (`/pkg.Service/Method`) with prost messages.
+    pub fn unary<Req, Res>(&self, path: impl Into<String>, request: Req) -> UnaryCall<Res>
+    where
+        Req: Message + 'static,
+        Res: Message + Default + 'static,
+    {
+        self.client_stream(path, tokio_stream::once(request))
+    }
+
+    /// Calls a server-streaming method by path with prost messages.
+    pub fn server_stream<Req, Res>(&self, path: impl Into<String>, request: Req) -> StreamCall<Res>
+    where
+        Req: Message + 'static,
+        Res: Message + Default + 'static,
+    {
+        self.bidi_stream(path, tokio_stream::once(request))
+    }
+
+    /// Calls a client-streaming method by path with a stream of prost messages.
+    pub fn client_stream<Req, Res>(
+        &self,
+        path: impl Into<String>,
+        requests: impl Stream<Item = Req> + Send + 'static,
+    ) -> UnaryCall<Res>
+    where
+        Req: Message + 'static,
+        Res: Message + Default + 'static,
+    {
+        let path = path.into();
+        UnaryCall::new(path.clone(), self.typed(path, requests))
+    }
+
+    /// Calls a bidi-streaming method by path with a stream of prost messages.
+    pub fn bidi_stream<Req, Res>(
+        &self,
+        path: impl Into<String>,
+        requests: impl Stream<Item = Req> + Send + 'static,
+    ) -> StreamCall<Res>
+    where
+        Req: Message + 'static,
+        Res: Message + Default + 'static,
+    {
+        let path = path.into();
+        StreamCall::new(path.clone(), self.typed(path, requests))
+    }
+
+    /// Closes the client and all its clones: later calls fail at once ([`Error::is_closed`]), calls in flight may finish
+    /// within the grace of the configuration (10 s), and what is left is cut.
+    ///
+    /// It says good-bye on the connection only, and never asks the server to shut down. Closing twice is fine.
+    pub async fn close(&self) {
+        self.drain(self.inner.config.close_grace).await;
+    }
+
+    /// [`close`](Self::close) with a grace of its own.
+    pub async fn drain(&self, grace: Duration) {
+        self.inner.transport.subchannel.close(grace).await;
+    }
+
+    fn typed<Req, Res>(&self, path: String, requests: impl Stream<Item = Req> + Send + 'static) -> Open<Res>
+    where
+        Req: Message + 'static,
+        Res: Message + Default + 'static,
+    {
+        let client = self.clone();
+        Box::new(move |settings| {
+            Box::pin(async move {
+                let started = settings.start(client.inner.config.timeout)?;
+                let explain = call::explain(path.clone(), client.address().to_string(), None);
+                let path = parse_path(&path)?;
+                let opened = client.open(started, path, requests, ProstCodec::default()).await;
+                opened.map(|response| (response, Arc::clone(&explain))).map_err(|status| explain(status))
+            })
+        })
+    }
+
+    fn dynamic(&self, method: String, shape: Shape, args: Args) -> Open<Value> {
+        let client = self.clone();
+        Box::new(move |settings| {
+            Box::pin(async move {
+                let started = settings.start(client.inner.config.timeout)?;
+                let target = client.resolve(&method, shape, &started).await?;
+                let hint = target.guessed.then(|| NO_SCHEMA.to_owned());
+                let explain = call::explain(method, client.address().to_string(), hint);
+                let opened = match args {
+                    Args::One(args) => {
+                        target.codec.check(&args)?;
+                        client.open(started, target.path, tokio_stream::once(args), target.codec).await
+                    }
+                    Args::Many(args) => client.open(started, target.path, args, target.codec).await,
+                };
+                opened.map(|response| (response, Arc::clone(&explain))).map_err(|status| explain(status))
+            })
+        })
+    }
+
+    /// Finds the method, within the call's deadline.
+    async fn resolve(&self, method: &str, shape: Shape, started: &Started) -> Result<Target, Error> {
+        let resolve = self.inner.resolver.resolve(method, shape, || reflect(self.clone()));
+        let Some(deadline) = started.deadline else {
+            return resolve.await;
+        };
+        timeout_at(deadline, resolve).await.unwrap_or_else(|_| {
+            let limit = started.timeout.unwrap_or_default();
+            let text = format!(
+                "{method} at {} exceeded its deadline of {limit:?} while asking the server's reflection",
+                self.address()
+            );
+            Err(Error::new(Kind::Timeout, text))
+        })
+    }
+
+    async fn open<C, S>(
+        &self,
+        started: Started,
+        path: PathAndQuery,
+        messages: S,
+        codec: C,
+    ) -> Result<tonic::Response<tonic::Streaming<C::Decode>>, Status>
+    where
+        C: Codec,
+        S: Stream<Item = C::Encode> + Send + 'static,
+        C::Encode: Send + Sync + 'static,
+        C::Decode: Send + Sync + 'static,
+    {
+        Grpc::new(self.clone())
+            .max_decoding_message_size(self.inner.config.max_message_size)
+            .streaming(started.request(messages), path, codec)
+            .await
+    }
+}
+
+const NO_SCHEMA: &str = "the server has no reflection service and does not serve rpcplugin.v1.Plugin; \
+     give `Client::builder()` its `.descriptor_set(..)`";
+
+enum Args {
+    Many(Pin<Box<dyn Stream<Item = Value> + Send>>),
+    One(Value),
+}
+
+fn parse_path(path: &str) -> Result<PathAndQuery, Error> {
+    let parsed = PathAndQuery::try_from(path).ok();
+    parsed
+        .filter(|parsed| parsed.path().matches('/').count() == 2 && parsed.query().is_none())
+        .ok_or_else(|| {
+            let text = format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
+            Error::new(Kind::UnknownMethod, text)
+        })
+}
+
+/// What tonic-generated clients call. The error is a [`Status`] whose source is an [`Error`].
+impl Service<http::Request<Body>> for Client {
+    type Response = http::Response<ResponseBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let transport = Arc::clone(&self.inner.transport);
+        Box::pin(async move { transport.send(request).await.map_err(Status::from) })
+    }
+}

@@ -1,0 +1,34 @@
+//! The direct client.
+//!
+//! - [`config`]: [`ClientConfig`], plain data; [`env`] reads it from the environment, [`pem`] holds its certificates.
+//! - [`backoff`]: how long to wait between two dials (pure).
+//! - [`connection`]: one address: the dial, the connection, its state as a watch channel.
+//! - [`transport`]: one HTTP/2 call: the deadline, the stream, the response body.
+//! - [`resolver`]: which method a name means on this server.
+//! - [`codec`]: JSON and bytes as tonic codecs.
+//! - [`call`], [`stream`]: the calls as people write them, and what comes back.
+//! - [`handle`], [`builder`], [`health`]: [`Client`] itself.
+
+mod backoff;
+mod builder;
+mod call;
+mod codec;
+mod config;
+mod connection;
+mod env;
+mod handle;
+mod health;
+mod pem;
+mod resolver;
+mod stream;
+mod transport;
+
+pub use backoff::Backoff;
+pub use builder::ClientBuilder;
+pub use call::{StreamCall, UnaryCall};
+pub use config::{ClientConfig, TlsConfig};
+pub use connection::ConnectionState;
+pub use handle::Client;
+pub use pem::Pem;
+pub use stream::{Response, ResponseStream};
+pub use transport::ResponseBody;

@@ -1,0 +1,136 @@
+//! Which method a name means on this server.
+
+use crate::client::codec::JsonCodec;
+use crate::error::{Error, Kind};
+use crate::proto;
+use crate::schema::{Method, Reflected, Schema, Shape, dotted, is_infrastructure};
+use http::uri::PathAndQuery;
+use prost::Message as _;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::OnceCell;
+use tonic::Status;
+
+/// The schemaless service, by shape.
+const SCHEMALESS: &str = "rpcplugin.v1.Plugin";
+
+/// Where the names come from.
+#[derive(Debug)]
+pub(crate) enum Resolver {
+    Given(Schema),
+    /// The server's reflection, asked by the first call that needs it.
+    Reflection(OnceCell<Option<Reflected>>),
+}
+
+/// A method that was found, and how to speak to it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) path: PathAndQuery,
+    pub(crate) codec: JsonCodec,
+    /// Nothing but the call itself will tell whether the server has the method.
+    pub(crate) guessed: bool,
+}
+
+/// The services that every server may have, whose schema needs no asking.
+static INFRASTRUCTURE: LazyLock<Schema> = LazyLock::new(|| {
+    let sets = [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        proto::FILE_DESCRIPTOR_SET,
+    ];
+    let mut all = prost_types::FileDescriptorSet::default();
+    for set in sets {
+        let set = prost_types::FileDescriptorSet::decode(set).expect("a compiled-in descriptor set is valid");
+        all.file.extend(set.file);
+    }
+    Schema::from_descriptor_set(all.encode_to_vec()).expect("the compiled-in descriptor sets fit together")
+});
+
+impl Resolver {
+    pub(crate) fn new(schema: Option<Schema>) -> Self {
+        schema.map_or_else(|| Self::Reflection(OnceCell::new()), Self::Given)
+    }
+
+    /// Finds the method `name` with that shape. `ask` asks the server's reflection, at most once for all calls.
+    pub(crate) async fn resolve<F>(&self, name: &str, shape: Shape, ask: impl Fn() -> F) -> Result<Target, Error>
+    where
+        F: Future<Output = Result<Option<Reflected>, Status>>,
+    {
+        if is_infrastructure(&dotted(name)) {
+            return typed(INFRASTRUCTURE.method(name)?, shape);
+        }
+        let reflected = match self {
+            Self::Given(schema) => return typed(schema.method(name)?, shape),
+            Self::Reflection(cell) => cell.get_or_try_init(ask).await.map_err(|status| unreflected(&status))?,
+        };
+        let Some(reflected) = reflected else {
+            return Ok(schemaless(name, shape, true));
+        };
+        match reflected.schema.method(name) {
+            Ok(method) => typed(method, shape),
+            // A name that the server's own schema makes ambiguous is not for the schemaless service either.
+            Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => Ok(schemaless(name, shape, false)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Reflected {
+    fn is_schemaless(&self) -> bool {
+        self.services.iter().any(|service| service == SCHEMALESS)
+    }
+
+    fn knows_no(&self, name: &str) -> bool {
+        let name = crate::schema::MethodName::new(name);
+        !self.schema.methods().any(|method| name.names(method.full_name()))
+    }
+}
+
+fn typed(method: Arc<Method>, shape: Shape) -> Result<Target, Error> {
+    if method.shape() != shape {
+        let text = format!(
+            "{} is {}, and this is a {shape} call: use `Client::{}`",
+            method.full_name(),
+            method.shape(),
+            verb(method.shape())
+        );
+        return Err(Error::new(Kind::Shape, text));
+    }
+    Ok(Target {
+        path: method.path_and_query().clone(),
+        codec: JsonCodec::Schema(method),
+        guessed: false,
+    })
+}
+
+fn schemaless(name: &str, shape: Shape, guessed: bool) -> Target {
+    let path = match shape {
+        Shape::BidiStreaming => "/rpcplugin.v1.Plugin/BidiStream",
+        Shape::ClientStreaming => "/rpcplugin.v1.Plugin/ClientStream",
+        Shape::ServerStreaming => "/rpcplugin.v1.Plugin/ServerStream",
+        Shape::Unary => "/rpcplugin.v1.Plugin/Call",
+    };
+    let method = name.to_owned();
+    Target {
+        path: PathAndQuery::from_static(path),
+        codec: JsonCodec::Schemaless { method },
+        guessed,
+    }
+}
+
+fn verb(shape: Shape) -> &'static str {
+    match shape {
+        Shape::BidiStreaming => "call_bidi_stream",
+        Shape::ClientStreaming => "call_client_stream",
+        Shape::ServerStreaming => "call_server_stream",
+        Shape::Unary => "call",
+    }
+}
+
+fn unreflected(status: &Status) -> Error {
+    let own = std::error::Error::source(status).and_then(|source| source.downcast_ref::<Error>());
+    own.cloned().unwrap_or_else(|| {
+        let text = format!("the server's reflection failed: {}", status.message());
+        Error::new(Kind::Status, text).with_status(status.clone())
+    })
+}

@@ -1,0 +1,301 @@
+//! One HTTP/2 call over a connection.
+
+use crate::address::Address;
+use crate::client::config::ClientConfig;
+use crate::client::connection::{Link, Subchannel};
+use crate::error::{Error, Kind};
+use crate::wire::send::{Pump, Stopped};
+use crate::wire::{Receive, status, timeout};
+use bytes::Bytes;
+use h2::SendStream;
+use http::{
+    HeaderValue, Request, Uri,
+    header::USER_AGENT,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
+use http_body::{Body, Frame};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, Sleep, sleep_until},
+};
+use tonic::Status;
+
+/// Carries calls to one server.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) subchannel: Subchannel,
+    authority: Authority,
+    timeout: Option<Duration>,
+}
+
+/// What a call asks of the transport, as an extension of its request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallOptions {
+    /// Wait for a connection instead of failing while there is none.
+    pub(crate) wait_for_ready: bool,
+    /// The call may be repeated. Nothing repeats calls yet; it is carried for what will.
+    pub(crate) idempotent: bool,
+}
+
+/// Which call an error is about.
+#[derive(Debug)]
+struct About {
+    path: String,
+    address: Address,
+    timeout: Option<Duration>,
+}
+
+impl Transport {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, Error> {
+        let authority = config.address.authority();
+        let authority = Authority::try_from(authority.as_str()).map_err(|error| {
+            let text = format!("`{authority}` cannot be the authority of a call");
+            Error::new(Kind::Address, text).caused_by(error)
+        })?;
+        Ok(Self {
+            timeout: config.timeout,
+            subchannel: Subchannel::new(config),
+            authority,
+        })
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        self.subchannel.address()
+    }
+
+    /// Sends a request and waits for the response headers.
+    ///
+    /// The deadline is that of the `grpc-timeout` header, or of the configuration; it goes on over the body. Dropping the
+    /// future, or later the body, resets the stream.
+    pub(crate) async fn send(
+        self: Arc<Self>,
+        request: Request<tonic::body::Body>,
+    ) -> Result<http::Response<ResponseBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
+        let about = About {
+            path: parts.uri.path().to_owned(),
+            address: self.address().clone(),
+            timeout: timeout::read(&parts.headers).or(self.timeout),
+        };
+        let mut timer = Timer::new(about.timeout);
+
+        let ready = timer.limit(self.subchannel.ready(options.wait_for_ready)).await;
+        let mut link = ready.ok_or_else(|| about.late("waiting for a connection"))??;
+        if let Some(left) = timer.left() {
+            parts.headers.insert(timeout::GRPC_TIMEOUT, timeout::write(left));
+        }
+        let sent = link.requests.send_request(self.head(parts)?, body.is_end_stream());
+        let (response, stream) = sent.map_err(|error| {
+            let failure = about.failure(&error);
+            self.subchannel.lost(&link, error);
+            failure
+        })?;
+        let upload = Upload::start(body, stream).await.map_err(|status| about.upload(status))?;
+
+        let response = timer.limit(response).await;
+        let response = response.ok_or_else(|| about.late("waiting for the response headers"))?;
+        let response = response.map_err(|error| match upload.failure() {
+            Some(status) => about.upload(status),
+            None => about.failure(&error),
+        })?;
+        link.mark_served();
+        Ok(response.map(|stream| ResponseBody {
+            receive: Some(Receive::new(stream)),
+            timer,
+            upload,
+            about,
+            _link: link,
+            _transport: self,
+        }))
+    }
+
+    fn head(&self, mut parts: Parts) -> Result<Request<()>, Error> {
+        let mut uri = parts.uri.into_parts();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        parts.uri = Uri::from_parts(uri)
+            .map_err(|error| Error::new(Kind::Message, "the path of the call is no URI path").caused_by(error))?;
+        parts.headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
+            "rpcplugin-testkit/",
+            env!("CARGO_PKG_VERSION")
+        )));
+        Ok(Request::from_parts(parts, ()))
+    }
+}
+
+impl About {
+    fn late(&self, doing: &str) -> Error {
+        let limit = self.timeout.unwrap_or_default();
+        let (path, address) = (&self.path, &self.address);
+        let text = format!("{path} at {address} exceeded its deadline of {limit:?} while {doing}");
+        Error::new(Kind::Timeout, text)
+    }
+
+    fn failure(&self, error: &h2::Error) -> Error {
+        let code = status::code(error);
+        let text = format!("{} at {} failed: {}: {error}", self.path, self.address, status::name(code));
+        let status = Status::new(code, error.to_string());
+        Error::new(Kind::Status, text).with_status(status).caused_by(explain(error))
+    }
+
+    /// The request's own messages failed: a message that does not encode, for one.
+    fn upload(&self, status: Status) -> Error {
+        let own = std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
+        own.cloned().unwrap_or_else(|| {
+            let text = format!("the request of {} at {} failed: {}", self.path, self.address, status.message());
+            Error::new(Kind::Status, text).with_status(status)
+        })
+    }
+}
+
+/// `h2::Error` cannot be cloned; a copy with the same reason or text stands for it.
+fn explain(error: &h2::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match (error.get_io(), error.reason()) {
+        (Some(io), _) => std::io::Error::new(io.kind(), io.to_string()).into(),
+        (None, Some(reason)) => h2::Error::from(reason).into(),
+        (None, None) => error.to_string().into(),
+    }
+}
+
+/// The rest of a call's time. The deadline is one instant, whatever the call is waiting for.
+#[derive(Debug)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    fn new(timeout: Option<Duration>) -> Self {
+        // A timeout beyond the clock's end is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self {
+            sleep: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let sleep = self.sleep.as_ref()?;
+        Some(sleep.deadline().saturating_duration_since(Instant::now()))
+    }
+
+    /// `None`, when the deadline comes first.
+    async fn limit<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_passed(cx).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The request's messages on their way. Stops when dropped.
+#[derive(Debug)]
+struct Upload {
+    task: Option<AbortHandle>,
+    failure: Arc<OnceLock<Status>>,
+}
+
+impl Upload {
+    /// A unary request is sent on the spot; a stream goes on in a task of its own.
+    async fn start(body: tonic::body::Body, stream: SendStream<Bytes>) -> Result<Self, Status> {
+        let failure = Arc::default();
+        let mut pump = Box::pin(Pump::new(body, stream).run());
+        let first = poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx))).await;
+        match first {
+            // A reset or a lost connection is told by the response.
+            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost(_))) => Ok(Self { task: None, failure }),
+            Poll::Ready(Err(Stopped::Body(status))) => Err(status),
+            Poll::Pending => {
+                let told: Arc<OnceLock<Status>> = Arc::clone(&failure);
+                let task = tokio::spawn(async move {
+                    if let Err(Stopped::Body(status)) = pump.await {
+                        // It fails once only.
+                        let _ = told.set(status);
+                    }
+                });
+                Ok(Self {
+                    task: Some(task.abort_handle()),
+                    failure,
+                })
+            }
+        }
+    }
+
+    fn failure(&self) -> Option<Status> {
+        self.failure.get().cloned()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// The body of a response: what tonic reads messages and trailers from.
+///
+/// It ends with `DEADLINE_EXCEEDED` when the call's deadline passes, and resets the stream when it is dropped before
+/// its end.
+pub struct ResponseBody {
+    /// Gone when the deadline has passed.
+    receive: Option<Receive>,
+    timer: Timer,
+    upload: Upload,
+    about: About,
+    _link: Link,
+    /// A stream lives on when the client that opened it is dropped.
+    _transport: Arc<Transport>,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(receive) = &mut self.receive else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(receive).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| self.failure(&error))));
+        }
+        ready!(self.timer.poll_passed(cx));
+        self.receive = None;
+        Poll::Ready(Some(Err(self.about.late("reading the response").into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.receive.as_ref().is_none_or(Receive::is_end_stream)
+    }
+}
+
+impl ResponseBody {
+    fn failure(&self, error: &h2::Error) -> Status {
+        let failed = self.upload.failure().map(|status| self.about.upload(status));
+        failed.unwrap_or_else(|| self.about.failure(error)).into()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ResponseBody({} from {})", self.about.path, self.about.address)
+    }
+}

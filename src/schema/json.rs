@@ -1,0 +1,136 @@
+//! JSON ↔ protobuf, and comparing JSON by value.
+//!
+//! Messages become [ProtoJSON](https://protobuf.dev/programming-guides/json/) with three choices of ours, made for
+//! assertions: fields without presence are printed when they have their default too, 64-bit integers are numbers and
+//! not strings (`serde_json` keeps all their digits), and the whole doubles of a `google.protobuf.Struct` are integers.
+
+use crate::error::{Error, Kind};
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_types::{ListValue, Struct, value::Kind as StructKind};
+use serde_json::{Map, Number, Value};
+
+const PRINTED: SerializeOptions = SerializeOptions::new()
+    .skip_default_fields(false)
+    .stringify_64_bit_integers(false);
+
+/// A decoded message as JSON.
+pub(crate) fn from_message(message: &DynamicMessage) -> Value {
+    message
+        .serialize_with_options(serde_json::value::Serializer, &PRINTED)
+        // Only a timestamp or duration out of range, or an Any of an unknown type, has no JSON.
+        .unwrap_or_else(|error| Value::String(format!("<{error}>")))
+}
+
+/// Encoded bytes of that type as JSON.
+pub(crate) fn from_bytes(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, Error> {
+    let message = DynamicMessage::decode(descriptor.clone(), bytes).map_err(|error| {
+        let text = format!("the message is not a valid {}", descriptor.full_name());
+        Error::new(Kind::Message, text).caused_by(error)
+    })?;
+    Ok(from_message(&message))
+}
+
+/// JSON as a message of that type. An unknown field is an error, `null` is an unset one.
+pub(crate) fn to_message(descriptor: &MessageDescriptor, json: &Value) -> Result<DynamicMessage, Error> {
+    DynamicMessage::deserialize(descriptor.clone(), json).map_err(|error| {
+        let text = format!("the JSON does not fit {}: {error}", descriptor.full_name());
+        Error::new(Kind::Message, text).caused_by(error)
+    })
+}
+
+/// The JSON object as a struct. `None`, when it is no object.
+pub(crate) fn to_struct(json: &Value) -> Option<Struct> {
+    let fields = json.as_object()?.iter();
+    Some(Struct {
+        fields: fields.map(|(name, value)| (name.clone(), to_struct_value(value))).collect(),
+    })
+}
+
+fn to_struct_value(json: &Value) -> prost_types::Value {
+    let kind = match json {
+        Value::Null => StructKind::NullValue(0),
+        Value::Bool(value) => StructKind::BoolValue(*value),
+        Value::Number(number) => StructKind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => StructKind::StringValue(text.clone()),
+        Value::Array(values) => StructKind::ListValue(ListValue {
+            values: values.iter().map(to_struct_value).collect(),
+        }),
+        Value::Object(_) => StructKind::StructValue(to_struct(json).unwrap_or_default()),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// A struct as a JSON object. A number without a fraction becomes an integer, as it most likely was one.
+pub(crate) fn from_struct(fields: &Struct) -> Value {
+    let fields = fields.fields.iter();
+    Value::Object(
+        fields
+            .map(|(name, value)| (name.clone(), from_struct_value(value)))
+            .collect::<Map<_, _>>(),
+    )
+}
+
+fn from_struct_value(value: &prost_types::Value) -> Value {
+    match &value.kind {
+        None | Some(StructKind::NullValue(_)) => Value::Null,
+        Some(StructKind::BoolValue(value)) => Value::Bool(*value),
+        Some(StructKind::NumberValue(number)) => from_double(*number),
+        Some(StructKind::StringValue(text)) => Value::String(text.clone()),
+        Some(StructKind::ListValue(list)) => list.values.iter().map(from_struct_value).collect(),
+        Some(StructKind::StructValue(fields)) => from_struct(fields),
+    }
+}
+
+/// Up to here every integer has a double of its own.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+fn from_double(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() <= EXACT {
+        #[expect(clippy::cast_possible_truncation, reason = "it is a whole number within i64")]
+        return Value::from(number as i64);
+    }
+    // JSON has no NaN and no infinity; ProtoJSON writes them as these strings.
+    Number::from_f64(number).map_or_else(|| Value::String(odd_double(number)), Value::Number)
+}
+
+fn odd_double(number: f64) -> String {
+    if number.is_nan() {
+        "NaN".to_owned()
+    } else if number > 0.0 {
+        "Infinity".to_owned()
+    } else {
+        "-Infinity".to_owned()
+    }
+}
+
+/// Whether two JSON values are equal, with numbers compared by value: `1` is `1.0`.
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => same_number(left, right),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(name, left)| right.get(name).is_some_and(|right| same(left, right)))
+        }
+        _ => left == right,
+    }
+}
+
+fn same_number(left: &Number, right: &Number) -> bool {
+    if left.is_f64() == right.is_f64() {
+        return left == right;
+    }
+    // One is an integer and the other a double: equal, if the double is that very integer.
+    let (integer, double) = if left.is_f64() { (right, left) } else { (left, right) };
+    let (Some(double), Some(rounded)) = (double.as_f64(), integer.as_f64()) else {
+        return false;
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "checked by comparing back")]
+    let back = double as i128;
+    let exact = integer.as_i64().map(i128::from).or_else(|| integer.as_u64().map(i128::from));
+    double.fract() == 0.0 && Some(back) == exact && rounded == double
+}

@@ -1,0 +1,19 @@
+//! What methods a server has and how their messages look.
+//!
+//! - [`name`]: how a written method name matches a full one.
+//! - [`method`]: one method: its path, shape and message types.
+//! - [`pool`]: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
+//! - [`reflection`]: a [`Schema`] asked from a server.
+//! - [`json`]: JSON ↔ protobuf, and comparing JSON by value.
+
+pub(crate) mod json;
+mod method;
+mod name;
+mod pool;
+mod reflection;
+
+pub use method::{Method, Shape};
+pub(crate) use name::{MethodName, dotted};
+pub use pool::Schema;
+pub(crate) use pool::is_infrastructure;
+pub(crate) use reflection::{Reflected, reflect};

@@ -1,0 +1,42 @@
+//! How a written method name matches a full one.
+
+use std::borrow::Cow;
+
+/// A method name as people write it: `Method`, `Service.Method`, `pkg.Service.Method` or `pkg.Service/Method`.
+///
+/// It names every method whose full dotted name ends with it at a dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MethodName(String);
+
+impl MethodName {
+    pub(crate) fn new(written: &str) -> Self {
+        Self(dotted(written).into_owned())
+    }
+
+    /// Whether this names the method `full` (in any of the written forms, with its package).
+    pub(crate) fn names(&self, full: &str) -> bool {
+        let full = dotted(full);
+        full.strip_suffix(self.0.as_str())
+            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    }
+
+    /// The part after the last dot.
+    pub(crate) fn bare(&self) -> &str {
+        self.0.rsplit_once('.').map_or(self.0.as_str(), |(_, bare)| bare)
+    }
+
+    /// The whole name with dots only.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `/pkg.Service/Method` as `pkg.Service.Method`.
+pub(crate) fn dotted(written: &str) -> Cow<'_, str> {
+    let written = written.strip_prefix('/').unwrap_or(written);
+    if written.contains('/') {
+        Cow::Owned(written.replace('/', "."))
+    } else {
+        Cow::Borrowed(written)
+    }
+}

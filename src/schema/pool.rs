@@ -1,0 +1,189 @@
+//! All methods of a descriptor set, looked up by name or by path.
+
+use crate::error::{Error, Kind};
+use crate::schema::method::Method;
+use crate::schema::name::MethodName;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+use std::{collections::HashMap, sync::Arc};
+
+/// The services, methods and message types of a server.
+///
+/// Give one to a [`Client`](crate::Client) or a [`MockServer`](crate::MockServer) through its builder; a client without
+/// one asks the server's reflection service.
+///
+/// ```
+/// use rpcplugin_testkit::{Schema, Shape, proto};
+///
+/// let schema = Schema::from_descriptor_set(proto::FILE_DESCRIPTOR_SET)?;
+/// let method = schema.method("rpcplugin.v1.Plugin/Call")?;
+/// assert_eq!(method.path(), "/rpcplugin.v1.Plugin/Call");
+/// assert_eq!(method.shape(), Shape::Unary);
+/// # Ok::<(), rpcplugin_testkit::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pool: DescriptorPool,
+    methods: Arc<Methods>,
+}
+
+#[derive(Debug, Default)]
+struct Methods {
+    by_path: HashMap<String, Arc<Method>>,
+    /// In the order of the descriptor set, for messages that list them.
+    listed: Vec<Arc<Method>>,
+}
+
+/// How many candidates an error lists.
+const LISTED: usize = 24;
+
+impl Schema {
+    /// The schema of an encoded `google.protobuf.FileDescriptorSet` with its imports: what `protoc
+    /// --include_imports --descriptor_set_out` writes, and `tonic_prost_build`'s `file_descriptor_set_path`.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not such a set, or a file that it imports is missing.
+    pub fn from_descriptor_set(bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
+        let set = prost_types::FileDescriptorSet::decode(bytes.as_ref()).map_err(|error| {
+            Error::new(Kind::Schema, "the bytes are not an encoded FileDescriptorSet").caused_by(error)
+        })?;
+        let mut pool = DescriptorPool::new();
+        pool.add_file_descriptor_set(set).map_err(|error| {
+            Error::new(Kind::Schema, "the descriptor set is inconsistent").caused_by(error)
+        })?;
+        Ok(Self::from_pool(pool))
+    }
+
+    /// Compiles `.proto` files, found under the directories of `includes`. No `protoc` is needed.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing or does not compile; the cause names the file, the line and the problem.
+    #[cfg(feature = "proto-files")]
+    pub fn from_proto_files(
+        files: impl IntoIterator<Item = impl AsRef<std::path::Path>>,
+        includes: impl IntoIterator<Item = impl AsRef<std::path::Path>>,
+    ) -> Result<Self, Error> {
+        let set = protox::compile(files, includes).map_err(|error| {
+            let text = format!("the .proto files do not compile: {error:?}");
+            Error::new(Kind::Schema, text).caused_by(error)
+        })?;
+        Self::from_descriptor_set(set.encode_to_vec())
+    }
+
+    /// Compiles one `.proto` file whose imports are beside it.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_proto_files`](Self::from_proto_files).
+    #[cfg(feature = "proto-files")]
+    pub fn from_proto_file(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let beside = path.parent().unwrap_or(path);
+        Self::from_proto_files([path], [beside])
+    }
+
+    pub(super) fn from_pool(pool: DescriptorPool) -> Self {
+        let methods = pool
+            .services()
+            .flat_map(|service| service.methods().collect::<Vec<_>>());
+        let listed: Vec<_> = methods.filter_map(|method| Method::new(&method)).map(Arc::new).collect();
+        let by_path = listed
+            .iter()
+            .map(|method| (method.path().to_owned(), Arc::clone(method)))
+            .collect();
+        Self {
+            pool,
+            methods: Arc::new(Methods { by_path, listed }),
+        }
+    }
+
+    /// The method of that name: `pkg.Service/Method`, `pkg.Service.Method`, `Service.Method` or a bare `Method`, when
+    /// it names one method only.
+    ///
+    /// The services that every server has (health, reflection) and the schemaless plugin service answer to their full
+    /// names only, so that a bare `Check` is always your own.
+    ///
+    /// # Errors
+    ///
+    /// When no method or more than one has the name; the text lists the candidates.
+    pub fn method(&self, name: &str) -> Result<Arc<Method>, Error> {
+        let wanted = MethodName::new(name);
+        let mut found = self.methods.listed.iter().filter(|method| {
+            wanted.names(method.full_name())
+                && (!is_infrastructure(method.full_name())
+                    || *wanted.as_str() == *MethodName::new(method.full_name()).as_str())
+        });
+        match (found.next(), found.next()) {
+            (Some(method), None) => Ok(Arc::clone(method)),
+            (Some(one), Some(two)) => Err(ambiguous(name, [one, two].into_iter().chain(found))),
+            (None, _) => Err(self.unknown(name)),
+        }
+    }
+
+    /// The method at a path on the wire, `/pkg.Service/Method`.
+    #[must_use]
+    pub fn method_at(&self, path: &str) -> Option<&Arc<Method>> {
+        self.methods.by_path.get(path)
+    }
+
+    /// Every method, in the order of the descriptor set.
+    pub fn methods(&self) -> impl Iterator<Item = &Arc<Method>> {
+        self.methods.listed.iter()
+    }
+
+    /// The full names of the services.
+    pub fn services(&self) -> impl Iterator<Item = String> + '_ {
+        self.pool.services().map(|service| service.full_name().to_owned())
+    }
+
+    /// The message type of that full name.
+    #[must_use]
+    pub fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
+        self.pool.get_message_by_name(full_name)
+    }
+
+    /// The schema as an encoded `FileDescriptorSet`.
+    pub(crate) fn to_descriptor_set(&self) -> Vec<u8> {
+        self.pool.encode_to_vec()
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let own = self.methods.listed.iter();
+        let names: Vec<_> = own
+            .map(|method| method.full_name())
+            .filter(|name| !is_infrastructure(name))
+            .collect();
+        let known = match names.len() {
+            0 => "the schema has no methods".to_owned(),
+            _ => format!("known are {}", list(names)),
+        };
+        Error::new(Kind::UnknownMethod, format!("unknown method `{name}`: {known}"))
+    }
+}
+
+fn ambiguous<'a>(name: &str, found: impl Iterator<Item = &'a Arc<Method>>) -> Error {
+    let names = found.map(|method| method.full_name()).collect();
+    let text = format!("`{name}` is ambiguous: it could be {}", list(names));
+    Error::new(Kind::UnknownMethod, text)
+}
+
+fn list(mut names: Vec<&str>) -> String {
+    names.sort_unstable();
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
+    let listed = names.join(", ");
+    if more == 0 {
+        listed
+    } else {
+        format!("{listed} and {more} more")
+    }
+}
+
+/// The services that belong to the plumbing and not to the plugin.
+pub(crate) fn is_infrastructure(full_name: &str) -> bool {
+    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
+        .iter()
+        .any(|prefix| full_name.starts_with(prefix))
+}

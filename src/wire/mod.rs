@@ -1,0 +1,23 @@
+//! gRPC on HTTP/2 streams: what both wings say to `h2`.
+//!
+//! - [`message`]: the five-byte prefix, splitting and making length-prefixed messages.
+//! - [`receive`]: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
+//! - [`send`]: bytes and bodies into an `h2` stream, as fast as flow control lets them.
+//! - [`status`]: what an `h2` error means in gRPC.
+//! - [`timeout`]: the `grpc-timeout` header.
+
+pub(crate) mod message;
+mod receive;
+pub(crate) mod send;
+pub(crate) mod status;
+pub(crate) mod timeout;
+
+pub(crate) use receive::Receive;
+
+/// How much one stream may send ahead of its reader, and how much one connection may, both ways. Wide enough that a
+/// test's messages never wait for a window, small enough that a reader that stops is felt.
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+pub(crate) const CONNECTION_WINDOW: u32 = 1 << 24;
+
+/// The largest message that is received, as tonic and gRPC's own implementations have it.
+pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;

@@ -1,0 +1,167 @@
+//! Bytes and bodies into an `h2` stream.
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+use tonic::Status;
+
+/// Why sending stopped.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The peer reset the stream.
+    Reset(Reason),
+    /// The connection is gone.
+    Lost(h2::Error),
+    /// The body that was being sent failed.
+    Body(Status),
+}
+
+/// Sends bytes, waiting for the peer's window when it is full, so that a reader that stopped is felt here.
+pub(crate) async fn data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Stopped> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let granted = capacity(stream).await?;
+        let piece = data.split_to(granted.min(data.len()));
+        stream.send_data(piece, false)?;
+    }
+    Ok(())
+}
+
+/// Hands over the only message of a side at once; `h2` sends it as the window opens. It spares the ordinary unary call
+/// a wake-up, and nothing can pile up behind it.
+pub(crate) fn only(stream: &mut SendStream<Bytes>, data: Bytes, end: bool) -> Result<(), Stopped> {
+    stream.send_data(data, end).map_err(Stopped::from)
+}
+
+/// Waits until some bytes may be sent.
+async fn capacity(stream: &mut SendStream<Bytes>) -> Result<usize, Stopped> {
+    poll_fn(|cx| {
+        // A granted capacity of nothing is a spurious wake.
+        while let Poll::Ready(granted) = stream.poll_capacity(cx) {
+            match granted {
+                Some(Ok(0)) => {}
+                Some(Ok(granted)) => return Poll::Ready(Ok(granted)),
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(Err(poll_stopped(stream, cx))),
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// The stream is not streaming any more: by a reset, or because the connection went away.
+fn poll_stopped(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Stopped {
+    match stream.poll_reset(cx) {
+        Poll::Ready(Ok(reason)) => Stopped::Reset(reason),
+        Poll::Ready(Err(error)) => Stopped::Lost(error),
+        Poll::Pending => Stopped::Reset(Reason::CANCEL),
+    }
+}
+
+/// Ends the stream with trailers.
+pub(crate) fn trailers(stream: &mut SendStream<Bytes>, trailers: HeaderMap) -> Result<(), Stopped> {
+    stream.send_trailers(trailers).map_err(Stopped::from)
+}
+
+/// Waits until the peer resets the stream or the connection is lost.
+pub(crate) async fn stopped(stream: &mut SendStream<Bytes>) -> Stopped {
+    match poll_fn(|cx| stream.poll_reset(cx)).await {
+        Ok(reason) => Stopped::Reset(reason),
+        Err(error) => Stopped::Lost(error),
+    }
+}
+
+/// A body on its way into a stream. It ends the stream; a body that fails resets it.
+#[derive(Debug)]
+pub(crate) struct Pump<B> {
+    body: B,
+    stream: SendStream<Bytes>,
+    /// Read one ahead, so that a single DATA frame can end the stream.
+    next: Option<Result<Frame<Bytes>, Status>>,
+}
+
+impl<B> Pump<B>
+where
+    B: Body<Data = Bytes, Error = Status> + Unpin,
+{
+    pub(crate) fn new(body: B, stream: SendStream<Bytes>) -> Self {
+        Self {
+            body,
+            stream,
+            next: None,
+        }
+    }
+
+    /// Sends to the end. It stops early when the peer resets the stream.
+    pub(crate) async fn run(mut self) -> Result<(), Stopped> {
+        let sent = self.send_all().await;
+        if let Err(Stopped::Body(_)) = &sent {
+            self.stream.send_reset(Reason::CANCEL);
+        }
+        sent
+    }
+
+    async fn send_all(&mut self) -> Result<(), Stopped> {
+        let mut first = true;
+        while let Some(frame) = self.next_frame().await? {
+            match frame.into_data() {
+                Ok(bytes) if first && self.has_ended() => return only(&mut self.stream, bytes, true),
+                Ok(bytes) => data(&mut self.stream, bytes).await?,
+                Err(frame) => {
+                    if let Ok(map) = frame.into_trailers() {
+                        return trailers(&mut self.stream, map);
+                    }
+                }
+            }
+            first = false;
+        }
+        only(&mut self.stream, Bytes::new(), true)
+    }
+
+    async fn next_frame(&mut self) -> Result<Option<Frame<Bytes>>, Stopped> {
+        if let Some(frame) = self.next.take() {
+            return frame.map(Some).map_err(Stopped::Body);
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+                return Poll::Ready(frame.transpose().map_err(Stopped::Body));
+            }
+            match self.stream.poll_reset(cx) {
+                Poll::Ready(Ok(reason)) => Poll::Ready(Err(Stopped::Reset(reason))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Stopped::Lost(error))),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Whether the body has ended, without waiting for it.
+    fn has_ended(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.body).poll_frame(&mut nobody) {
+            Poll::Ready(None) => true,
+            Poll::Ready(frame) => {
+                self.next = frame;
+                false
+            }
+            // It is polled again, with a waker, when this frame is on its way.
+            Poll::Pending => false,
+        }
+    }
+}
+
+impl From<h2::Error> for Stopped {
+    fn from(error: h2::Error) -> Self {
+        match error.reason() {
+            Some(reason) if error.is_reset() => Self::Reset(reason),
+            _ => Self::Lost(error),
+        }
+    }
+}
