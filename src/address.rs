@@ -207,9 +207,7 @@ fn parse(text: &str) -> Result<Address, String> {
         Some(("http", rest)) => parse_tcp(rest.strip_suffix('/').unwrap_or(rest), false),
         Some(("https", rest)) => parse_tcp(rest.strip_suffix('/').unwrap_or(rest), true),
         Some((scheme, _)) => Err(format!("unknown scheme `{scheme}`")),
-        None if text.starts_with('/') => Err(format!(
-            "a path needs a scheme, as in `unix:{text}`"
-        )),
+        None if text.starts_with('/') => Err(format!("a path needs a scheme, as in `unix:{text}`")),
         None => parse_tcp(text, false),
     }
 }
@@ -232,7 +230,9 @@ fn parse_memory(name: &str) -> Result<Address, String> {
         return Err("`memory:` needs a name".to_owned());
     }
     match name.chars().find(|c| !allowed(*c)) {
-        Some(odd) => Err(format!("{odd:?} cannot stand in the name of an in-process server")),
+        Some(odd) => Err(format!(
+            "{odd:?} cannot stand in the name of an in-process server"
+        )),
         None => Ok(Address::Memory(name.to_owned())),
     }
 }
@@ -263,7 +263,10 @@ fn check_host(host: &str) -> Result<(), String> {
     if host.is_empty() {
         return Err("the host is missing".to_owned());
     }
-    match host.chars().find(|c| !(c.is_ascii_alphanumeric() || "-_.".contains(*c))) {
+    match host
+        .chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "-_.".contains(*c)))
+    {
         Some(odd) => Err(format!("{odd:?} cannot stand in a host name")),
         None => Ok(()),
     }

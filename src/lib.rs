@@ -1,17 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+// The ground.
 mod address;
 mod error;
-pub mod client;
 mod net;
 pub mod proto;
 mod schema;
 mod wire;
 
+// The two wings.
+pub mod client;
+pub mod mock;
+
+// Where they meet.
+mod fixture;
+
 pub use address::{Address, IntoAddress};
 pub use client::{Client, ClientConfig};
 pub use error::Error;
+pub use mock::{Call, CallStream, MockServer, Outcome, Reply, Stub};
 pub use schema::{Method, Schema, Shape};
+
+// What every test needs beside them.
 pub use serde_json::{Value, json};
 pub use tonic::{Code, Status};
 pub use tonic_health::ServingStatus;

@@ -18,7 +18,10 @@ use std::time::Duration;
 /// assert_eq!(backoff.delay(99, 0.5), Duration::from_secs(120));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the four numbers of the specification, written as a literal")]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the four numbers of the specification, written as a literal"
+)]
 pub struct Backoff {
     /// The wait after the first failure. Default: 1 s.
     pub initial: Duration,
@@ -60,8 +63,12 @@ mod tests {
     #[test]
     fn the_waits_are_those_of_the_specification() {
         let backoff = Backoff::default();
-        let middle: Vec<_> = (1..=12).map(|n| backoff.delay(n, 0.5).as_secs_f64()).collect();
-        let expected = [1.0, 1.6, 2.56, 4.1, 6.55, 10.5, 16.8, 26.8, 42.9, 68.7, 110.0, 120.0];
+        let middle: Vec<_> = (1..=12)
+            .map(|n| backoff.delay(n, 0.5).as_secs_f64())
+            .collect();
+        let expected = [
+            1.0, 1.6, 2.56, 4.1, 6.55, 10.5, 16.8, 26.8, 42.9, 68.7, 110.0, 120.0,
+        ];
         for (wait, expected) in middle.iter().zip(expected) {
             assert!((wait - expected).abs() < 0.1, "{middle:?}");
         }

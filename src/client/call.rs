@@ -8,7 +8,9 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{
     Request, Status, Streaming,
-    metadata::{AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap},
+    metadata::{
+        AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
+    },
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -55,7 +57,9 @@ impl Started {
     /// The tonic request of this call, with the time that is left.
     pub(super) fn request<S>(self, messages: S) -> Request<S> {
         let mut headers = self.metadata.into_headers();
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if let Some(left) = left.or(self.timeout) {
             headers.insert(timeout::GRPC_TIMEOUT, timeout::write(left));
         }
@@ -182,9 +186,12 @@ impl<T: Send + 'static> UnaryCall<T> {
 /// Exactly one message and the trailers, as a unary reply must be.
 async fn only_message<T>(replies: &mut Streaming<T>) -> Result<(T, MetadataMap), Status> {
     let first = replies.message().await?;
-    let message = first.ok_or_else(|| Status::internal("the server ended the call with OK and without a reply"))?;
+    let message = first
+        .ok_or_else(|| Status::internal("the server ended the call with OK and without a reply"))?;
     if replies.message().await?.is_some() {
-        return Err(Status::internal("the server sent more than one reply to a call that has one"));
+        return Err(Status::internal(
+            "the server sent more than one reply to a call that has one",
+        ));
     }
     let trailers = replies.trailers().await?;
     Ok((message, trailers.unwrap_or_default()))
@@ -214,13 +221,19 @@ impl<T: Send + 'static> IntoFuture for StreamCall<T> {
 /// How a failed call of `name` is told. A failure of our own comes back as itself.
 pub(super) fn explain(name: String, address: String, hint: Option<String>) -> Explain {
     Arc::new(move |status: Status| {
-        let own = std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
+        let own =
+            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
         if let Some(own) = own {
             return own.clone();
         }
         let code = status.code();
         let mut text = format!("{name} at {address} failed: {}", status::name(code));
-        for more in [status.message(), hint.as_deref().filter(|_| code == tonic::Code::Unimplemented).unwrap_or("")] {
+        for more in [
+            status.message(),
+            hint.as_deref()
+                .filter(|_| code == tonic::Code::Unimplemented)
+                .unwrap_or(""),
+        ] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
@@ -229,4 +242,3 @@ pub(super) fn explain(name: String, address: String, hint: Option<String>) -> Ex
         Error::new(Kind::Status, text).with_status(status)
     })
 }
-

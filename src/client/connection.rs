@@ -150,7 +150,9 @@ impl Subchannel {
                     Err(error) => self.lost(&link, error),
                 },
                 Next::Wait { until: None } => drop(state.changed().await),
-                Next::Wait { until: Some(instant) } => drop(timeout_at(instant, state.changed()).await),
+                Next::Wait {
+                    until: Some(instant),
+                } => drop(timeout_at(instant, state.changed()).await),
             }
         }
     }
@@ -193,7 +195,9 @@ impl Shared {
             Slot::Connecting => Next::Wait { until: None },
             Slot::Failed { error, retry_at } if *retry_at > Instant::now() => {
                 if wait_for_ready {
-                    Next::Wait { until: Some(*retry_at) }
+                    Next::Wait {
+                        until: Some(*retry_at),
+                    }
                 } else {
                     Next::Fail(error.clone())
                 }
@@ -214,7 +218,9 @@ impl Shared {
         let id = inner.next_id;
         self.set(inner, Slot::Connecting);
         while inner.tasks.try_join_next().is_some() {}
-        inner.tasks.spawn(carry(Arc::downgrade(self), self.config.clone(), id));
+        inner
+            .tasks
+            .spawn(carry(Arc::downgrade(self), self.config.clone(), id));
     }
 
     fn set(&self, inner: &mut Inner, slot: Slot) {
@@ -250,20 +256,29 @@ impl Shared {
     /// The connection `id` takes no more streams.
     fn lost(&self, id: u64, error: Option<h2::Error>) {
         let mut inner = self.lock();
-        let Slot::Ready(link) = &inner.slot else { return };
+        let Slot::Ready(link) = &inner.slot else {
+            return;
+        };
         if link.id != id {
             return;
         }
         let dialled = link.dialled;
         let served = link.served.load(Ordering::Relaxed);
         tracing::debug!(address = %self.config.address, ?error, "connection lost");
-        inner.fruitless = if served { 0 } else { inner.fruitless.saturating_add(1) };
+        inner.fruitless = if served {
+            0
+        } else {
+            inner.fruitless.saturating_add(1)
+        };
         if inner.fruitless < 2 {
             self.set(&mut inner, Slot::Idle);
             return;
         }
         // A server that takes connections and hangs up on all of them is dialled as slowly as one that refuses them.
-        let text = format!("{} accepts connections and ends them before any call", self.config.address);
+        let text = format!(
+            "{} accepts connections and ends them before any call",
+            self.config.address
+        );
         let cause: Box<dyn std::error::Error + Send + Sync> =
             error.map_or_else(|| "it closed the connection".into(), Into::into);
         self.failed(&mut inner, connect_error(text).caused_by(cause), dialled);
@@ -291,7 +306,12 @@ async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
     };
     if let Some(shared) = shared.upgrade() {
         let served = Arc::new(AtomicBool::new(false));
-        shared.connected(Link { id, requests, served, dialled });
+        shared.connected(Link {
+            id,
+            requests,
+            served,
+            dialled,
+        });
     }
     let ended = connection.await;
     if let Some(shared) = shared.upgrade() {
@@ -312,7 +332,11 @@ async fn establish(address: &Address) -> Result<Established, Error> {
         .initial_max_send_streams(UNSETTLED)
         .enable_push(false)
         .handshake(stream);
-    let broken = || connect_error(format!("{address} accepted the connection but does not speak HTTP/2"));
+    let broken = || {
+        connect_error(format!(
+            "{address} accepted the connection but does not speak HTTP/2"
+        ))
+    };
     let (requests, mut connection) = handshake.await.map_err(|error| broken().caused_by(error))?;
     poll_fn(|cx| {
         let ended = pin!(&mut connection).poll(cx);
@@ -331,7 +355,9 @@ async fn establish(address: &Address) -> Result<Established, Error> {
 
 fn timed_out(config: &ClientConfig) -> Error {
     let (address, limit) = (&config.address, config.connect_timeout);
-    connect_error(format!("no connection to {address} within the connect timeout of {limit:?}"))
+    connect_error(format!(
+        "no connection to {address} within the connect timeout of {limit:?}"
+    ))
 }
 
 pub(crate) fn closed(address: &Address) -> Error {

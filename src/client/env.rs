@@ -37,9 +37,10 @@ impl ClientConfig {
         Self::from_vars(prefix, |name| match env::var(name) {
             Ok(value) => Ok(Some(value)),
             Err(env::VarError::NotPresent) => Ok(None),
-            Err(env::VarError::NotUnicode(_)) => {
-                Err(Error::new(Kind::Config, format!("{name} is not valid UTF-8")))
-            }
+            Err(env::VarError::NotUnicode(_)) => Err(Error::new(
+                Kind::Config,
+                format!("{name} is not valid UTF-8"),
+            )),
         })
     }
 
@@ -63,10 +64,16 @@ impl ClientConfig {
         let vars = Vars { prefix, source };
         let mut config = Self::default();
         config.address = address(&vars)?;
-        if let Some(timeout) = vars.parse("TIMEOUT", "a positive number of seconds, as `30`, `2.5` or `500ms`", seconds)? {
+        if let Some(timeout) = vars.parse(
+            "TIMEOUT",
+            "a positive number of seconds, as `30`, `2.5` or `500ms`",
+            seconds,
+        )? {
             config.timeout = Some(timeout);
         }
-        let on = vars.parse("USE_TLS", "`true` or `false`", switch)?.unwrap_or(false);
+        let on = vars
+            .parse("USE_TLS", "`true` or `false`", switch)?
+            .unwrap_or(false);
         config.tls = on.then(|| tls(&vars)).transpose()?;
         Ok(config)
     }
@@ -114,7 +121,11 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
         } else {
             let path = value.trim().strip_prefix("file://").unwrap_or(value.trim());
             // What is neither PEM nor a path may be a mangled key: it is not repeated.
-            let shown = if looks_like_path(path) { format!("`{path}`") } else { "a value that is no path".to_owned() };
+            let shown = if looks_like_path(path) {
+                format!("`{path}`")
+            } else {
+                "a value that is no path".to_owned()
+            };
             let text = fs::read_to_string(path).map_err(|error| {
                 let text = format!("{name} is {shown}, which cannot be read; expected PEM text, a path or file://path");
                 Error::new(Kind::Config, text).caused_by(error)
@@ -129,20 +140,34 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
     }
 }
 
-fn address(vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>) -> Result<Address, Error> {
+fn address(
+    vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
+) -> Result<Address, Error> {
     if let Some(path) = vars.value("SERVER_UNIX_SOCKET_PATH")? {
         return Address::unix(path).map_err(|error| {
-            Error::new(Kind::Config, format!("{}: {error}", vars.name("SERVER_UNIX_SOCKET_PATH")))
+            Error::new(
+                Kind::Config,
+                format!("{}: {error}", vars.name("SERVER_UNIX_SOCKET_PATH")),
+            )
         });
     }
-    let host = vars.parse("SERVER_HOST", "a host name or an IP address, without a port", host)?;
+    let host = vars.parse(
+        "SERVER_HOST",
+        "a host name or an IP address, without a port",
+        host,
+    )?;
     let port = vars.parse("SERVER_PORT", "a port from 1 to 65535", |port| {
         parse_port(port).ok().filter(|port| *port != 0)
     })?;
-    Ok(Address::tcp(host.unwrap_or_else(|| "localhost".to_owned()), port.unwrap_or(50051)))
+    Ok(Address::tcp(
+        host.unwrap_or_else(|| "localhost".to_owned()),
+        port.unwrap_or(50051),
+    ))
 }
 
-fn tls(vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>) -> Result<TlsConfig, Error> {
+fn tls(
+    vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
+) -> Result<TlsConfig, Error> {
     Ok(TlsConfig {
         ca_cert: vars.pem("CA_CERT", "CERTIFICATE")?,
         client_cert: vars.pem("CLIENT_CERT", "CERTIFICATE")?,
@@ -151,9 +176,16 @@ fn tls(vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>) -> Resul
 }
 
 fn host(text: &str) -> Option<String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .unwrap_or(text);
     // The address parser knows what a host is.
-    let written = if bare.contains(':') { format!("[{bare}]:1") } else { format!("{bare}:1") };
+    let written = if bare.contains(':') {
+        format!("[{bare}]:1")
+    } else {
+        format!("{bare}:1")
+    };
     written.parse::<Address>().is_ok().then(|| bare.to_owned())
 }
 
@@ -163,7 +195,9 @@ fn seconds(text: &str) -> Option<Duration> {
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
     };
     let seconds: f64 = number.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds * unit).ok().filter(|duration| !duration.is_zero())
+    Duration::try_from_secs_f64(seconds * unit)
+        .ok()
+        .filter(|duration| !duration.is_zero())
 }
 
 fn switch(text: &str) -> Option<bool> {

@@ -83,7 +83,9 @@ impl Client {
             config,
             resolver: Resolver::new(schema),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// Waits until there is a connection.
@@ -110,13 +112,19 @@ impl Client {
     /// server has no schema for goes through its schemaless service, if it has that.
     pub fn call(&self, method: impl Into<String>, args: Value) -> UnaryCall<Value> {
         let method = method.into();
-        UnaryCall::new(method.clone(), self.dynamic(method, Shape::Unary, Args::One(args)))
+        UnaryCall::new(
+            method.clone(),
+            self.dynamic(method, Shape::Unary, Args::One(args)),
+        )
     }
 
     /// Calls a server-streaming method by name with JSON.
     pub fn call_server_stream(&self, method: impl Into<String>, args: Value) -> StreamCall<Value> {
         let method = method.into();
-        StreamCall::new(method.clone(), self.dynamic(method, Shape::ServerStreaming, Args::One(args)))
+        StreamCall::new(
+            method.clone(),
+            self.dynamic(method, Shape::ServerStreaming, Args::One(args)),
+        )
     }
 
     /// Calls a client-streaming method by name with a stream of JSON.
@@ -126,7 +134,10 @@ impl Client {
         args: impl Stream<Item = Value> + Send + 'static,
     ) -> UnaryCall<Value> {
         let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        UnaryCall::new(method.clone(), self.dynamic(method, Shape::ClientStreaming, args))
+        UnaryCall::new(
+            method.clone(),
+            self.dynamic(method, Shape::ClientStreaming, args),
+        )
     }
 
     /// Calls a bidi-streaming method by name with a stream of JSON.
@@ -136,7 +147,10 @@ impl Client {
         args: impl Stream<Item = Value> + Send + 'static,
     ) -> StreamCall<Value> {
         let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        StreamCall::new(method.clone(), self.dynamic(method, Shape::BidiStreaming, args))
+        StreamCall::new(
+            method.clone(),
+            self.dynamic(method, Shape::BidiStreaming, args),
+        )
     }
 
     /// Calls a unary method by path (`/pkg.Service/Method`) with prost messages.
@@ -198,7 +212,11 @@ impl Client {
         self.inner.transport.subchannel.close(grace).await;
     }
 
-    fn typed<Req, Res>(&self, path: String, requests: impl Stream<Item = Req> + Send + 'static) -> Open<Res>
+    fn typed<Req, Res>(
+        &self,
+        path: String,
+        requests: impl Stream<Item = Req> + Send + 'static,
+    ) -> Open<Res>
     where
         Req: Message + 'static,
         Res: Message + Default + 'static,
@@ -209,8 +227,12 @@ impl Client {
                 let started = settings.start(client.inner.config.timeout)?;
                 let explain = call::explain(path.clone(), client.address().to_string(), None);
                 let path = parse_path(&path)?;
-                let opened = client.open(started, path, requests, ProstCodec::default()).await;
-                opened.map(|response| (response, Arc::clone(&explain))).map_err(|status| explain(status))
+                let opened = client
+                    .open(started, path, requests, ProstCodec::default())
+                    .await;
+                opened
+                    .map(|response| (response, Arc::clone(&explain)))
+                    .map_err(|status| explain(status))
             })
         })
     }
@@ -226,18 +248,30 @@ impl Client {
                 let opened = match args {
                     Args::One(args) => {
                         target.codec.check(&args)?;
-                        client.open(started, target.path, tokio_stream::once(args), target.codec).await
+                        client
+                            .open(started, target.path, tokio_stream::once(args), target.codec)
+                            .await
                     }
                     Args::Many(args) => client.open(started, target.path, args, target.codec).await,
                 };
-                opened.map(|response| (response, Arc::clone(&explain))).map_err(|status| explain(status))
+                opened
+                    .map(|response| (response, Arc::clone(&explain)))
+                    .map_err(|status| explain(status))
             })
         })
     }
 
     /// Finds the method, within the call's deadline.
-    async fn resolve(&self, method: &str, shape: Shape, started: &Started) -> Result<Target, Error> {
-        let resolve = self.inner.resolver.resolve(method, shape, || reflect(self.clone()));
+    async fn resolve(
+        &self,
+        method: &str,
+        shape: Shape,
+        started: &Started,
+    ) -> Result<Target, Error> {
+        let resolve = self
+            .inner
+            .resolver
+            .resolve(method, shape, || reflect(self.clone()));
         let Some(deadline) = started.deadline else {
             return resolve.await;
         };
@@ -284,7 +318,8 @@ fn parse_path(path: &str) -> Result<PathAndQuery, Error> {
     parsed
         .filter(|parsed| parsed.path().matches('/').count() == 2 && parsed.query().is_none())
         .ok_or_else(|| {
-            let text = format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
+            let text =
+                format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
             Error::new(Kind::UnknownMethod, text)
         })
 }

@@ -2,11 +2,9 @@
 
 use crate::client::codec::JsonCodec;
 use crate::error::{Error, Kind};
-use crate::proto;
-use crate::schema::{Method, Reflected, Schema, Shape, dotted, is_infrastructure};
+use crate::schema::{Method, Reflected, Schema, Shape, dotted, infrastructure, is_infrastructure};
 use http::uri::PathAndQuery;
-use prost::Message as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tonic::Status;
 
@@ -30,38 +28,30 @@ pub(crate) struct Target {
     pub(crate) guessed: bool,
 }
 
-/// The services that every server may have, whose schema needs no asking.
-static INFRASTRUCTURE: LazyLock<Schema> = LazyLock::new(|| {
-    let sets = [
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        proto::FILE_DESCRIPTOR_SET,
-    ];
-    let mut all = prost_types::FileDescriptorSet::default();
-    for set in sets {
-        let set = prost_types::FileDescriptorSet::decode(set).expect("a compiled-in descriptor set is valid");
-        all.file.extend(set.file);
-    }
-    Schema::from_descriptor_set(all.encode_to_vec()).expect("the compiled-in descriptor sets fit together")
-});
-
 impl Resolver {
     pub(crate) fn new(schema: Option<Schema>) -> Self {
         schema.map_or_else(|| Self::Reflection(OnceCell::new()), Self::Given)
     }
 
     /// Finds the method `name` with that shape. `ask` asks the server's reflection, at most once for all calls.
-    pub(crate) async fn resolve<F>(&self, name: &str, shape: Shape, ask: impl Fn() -> F) -> Result<Target, Error>
+    pub(crate) async fn resolve<F>(
+        &self,
+        name: &str,
+        shape: Shape,
+        ask: impl Fn() -> F,
+    ) -> Result<Target, Error>
     where
         F: Future<Output = Result<Option<Reflected>, Status>>,
     {
         if is_infrastructure(&dotted(name)) {
-            return typed(INFRASTRUCTURE.method(name)?, shape);
+            return typed(infrastructure().method(name)?, shape);
         }
         let reflected = match self {
             Self::Given(schema) => return typed(schema.method(name)?, shape),
-            Self::Reflection(cell) => cell.get_or_try_init(ask).await.map_err(|status| unreflected(&status))?,
+            Self::Reflection(cell) => cell
+                .get_or_try_init(ask)
+                .await
+                .map_err(|status| unreflected(&status))?,
         };
         let Some(reflected) = reflected else {
             return Ok(schemaless(name, shape, true));
@@ -69,7 +59,9 @@ impl Resolver {
         match reflected.schema.method(name) {
             Ok(method) => typed(method, shape),
             // A name that the server's own schema makes ambiguous is not for the schemaless service either.
-            Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => Ok(schemaless(name, shape, false)),
+            Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => {
+                Ok(schemaless(name, shape, false))
+            }
             Err(error) => Err(error),
         }
     }
@@ -82,7 +74,10 @@ impl Reflected {
 
     fn knows_no(&self, name: &str) -> bool {
         let name = crate::schema::MethodName::new(name);
-        !self.schema.methods().any(|method| name.names(method.full_name()))
+        !self
+            .schema
+            .methods()
+            .any(|method| name.names(method.full_name()))
     }
 }
 

@@ -88,7 +88,10 @@ impl<T> ResponseStream<T> {
     ///
     /// When the call ends with another status than `OK`, its deadline passes, or the connection is lost.
     pub async fn message(&mut self) -> Result<Option<T>, Error> {
-        self.inner.message().await.map_err(|status| (self.explain)(status))
+        self.inner
+            .message()
+            .await
+            .map_err(|status| (self.explain)(status))
     }
 
     /// The metadata that came before the first reply (the response headers).
@@ -103,7 +106,11 @@ impl<T> ResponseStream<T> {
     ///
     /// As [`message`](Self::message).
     pub async fn trailers(&mut self) -> Result<MetadataMap, Error> {
-        let trailers = self.inner.trailers().await.map_err(|status| (self.explain)(status))?;
+        let trailers = self
+            .inner
+            .trailers()
+            .await
+            .map_err(|status| (self.explain)(status))?;
         Ok(trailers.unwrap_or_default())
     }
 }
@@ -119,6 +126,8 @@ impl<T> Stream for ResponseStream<T> {
 
 impl<T> fmt::Debug for ResponseStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseStream").field("metadata", &self.metadata).finish_non_exhaustive()
+        f.debug_struct("ResponseStream")
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
     }
 }

@@ -89,18 +89,26 @@ impl Transport {
         };
         let mut timer = Timer::new(about.timeout);
 
-        let ready = timer.limit(self.subchannel.ready(options.wait_for_ready)).await;
+        let ready = timer
+            .limit(self.subchannel.ready(options.wait_for_ready))
+            .await;
         let mut link = ready.ok_or_else(|| about.late("waiting for a connection"))??;
         if let Some(left) = timer.left() {
-            parts.headers.insert(timeout::GRPC_TIMEOUT, timeout::write(left));
+            parts
+                .headers
+                .insert(timeout::GRPC_TIMEOUT, timeout::write(left));
         }
-        let sent = link.requests.send_request(self.head(parts)?, body.is_end_stream());
+        let sent = link
+            .requests
+            .send_request(self.head(parts)?, body.is_end_stream());
         let (response, stream) = sent.map_err(|error| {
             let failure = about.failure(&error);
             self.subchannel.lost(&link, error);
             failure
         })?;
-        let upload = Upload::start(body, stream).await.map_err(|status| about.upload(status))?;
+        let upload = Upload::start(body, stream)
+            .await
+            .map_err(|status| about.upload(status))?;
 
         let response = timer.limit(response).await;
         let response = response.ok_or_else(|| about.late("waiting for the response headers"))?;
@@ -123,12 +131,16 @@ impl Transport {
         let mut uri = parts.uri.into_parts();
         uri.scheme = Some(Scheme::HTTP);
         uri.authority = Some(self.authority.clone());
-        parts.uri = Uri::from_parts(uri)
-            .map_err(|error| Error::new(Kind::Message, "the path of the call is no URI path").caused_by(error))?;
-        parts.headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!(
-            "rpcplugin-testkit/",
-            env!("CARGO_PKG_VERSION")
-        )));
+        parts.uri = Uri::from_parts(uri).map_err(|error| {
+            Error::new(Kind::Message, "the path of the call is no URI path").caused_by(error)
+        })?;
+        parts
+            .headers
+            .entry(USER_AGENT)
+            .or_insert(HeaderValue::from_static(concat!(
+                "rpcplugin-testkit/",
+                env!("CARGO_PKG_VERSION")
+            )));
         Ok(Request::from_parts(parts, ()))
     }
 }
@@ -143,16 +155,29 @@ impl About {
 
     fn failure(&self, error: &h2::Error) -> Error {
         let code = status::code(error);
-        let text = format!("{} at {} failed: {}: {error}", self.path, self.address, status::name(code));
+        let text = format!(
+            "{} at {} failed: {}: {error}",
+            self.path,
+            self.address,
+            status::name(code)
+        );
         let status = Status::new(code, error.to_string());
-        Error::new(Kind::Status, text).with_status(status).caused_by(explain(error))
+        Error::new(Kind::Status, text)
+            .with_status(status)
+            .caused_by(explain(error))
     }
 
     /// The request's own messages failed: a message that does not encode, for one.
     fn upload(&self, status: Status) -> Error {
-        let own = std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
+        let own =
+            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
         own.cloned().unwrap_or_else(|| {
-            let text = format!("the request of {} at {} failed: {}", self.path, self.address, status.message());
+            let text = format!(
+                "the request of {} at {} failed: {}",
+                self.path,
+                self.address,
+                status.message()
+            );
             Error::new(Kind::Status, text).with_status(status)
         })
     }
@@ -220,7 +245,10 @@ impl Upload {
         let first = poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx))).await;
         match first {
             // A reset or a lost connection is told by the response.
-            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost(_))) => Ok(Self { task: None, failure }),
+            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost(_))) => Ok(Self {
+                task: None,
+                failure,
+            }),
             Poll::Ready(Err(Stopped::Body(status))) => Err(status),
             Poll::Pending => {
                 let told: Arc<OnceLock<Status>> = Arc::clone(&failure);
@@ -270,7 +298,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Some(receive) = &mut self.receive else {
             return Poll::Ready(None);
         };
@@ -289,13 +320,20 @@ impl Body for ResponseBody {
 
 impl ResponseBody {
     fn failure(&self, error: &h2::Error) -> Status {
-        let failed = self.upload.failure().map(|status| self.about.upload(status));
+        let failed = self
+            .upload
+            .failure()
+            .map(|status| self.about.upload(status));
         failed.unwrap_or_else(|| self.about.failure(error)).into()
     }
 }
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ResponseBody({} from {})", self.about.path, self.about.address)
+        write!(
+            f,
+            "ResponseBody({} from {})",
+            self.about.path, self.about.address
+        )
     }
 }

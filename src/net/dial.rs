@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 pub(crate) async fn dial(address: &Address) -> Result<Stream, Error> {
     let connected = match address {
         Address::Tcp { port: 0, .. } => {
-            let text = format!("cannot connect to {address}: port 0 only means \"any\" to a listener");
+            let text =
+                format!("cannot connect to {address}: port 0 only means \"any\" to a listener");
             return Err(Error::new(Kind::Address, text));
         }
         Address::Tcp { host, port, .. } => dial_tcp(host, *port).await,
@@ -20,7 +21,9 @@ pub(crate) async fn dial(address: &Address) -> Result<Stream, Error> {
             dial_unix(path).await
         }
     };
-    connected.map_err(|error| Error::new(Kind::Connect, format!("cannot connect to {address}")).caused_by(error))
+    connected.map_err(|error| {
+        Error::new(Kind::Connect, format!("cannot connect to {address}")).caused_by(error)
+    })
 }
 
 async fn dial_tcp(host: &str, port: u16) -> io::Result<Stream> {
@@ -31,10 +34,15 @@ async fn dial_tcp(host: &str, port: u16) -> io::Result<Stream> {
 
 #[cfg(unix)]
 async fn dial_unix(path: &Path) -> io::Result<Stream> {
-    tokio::net::UnixStream::connect(path).await.map(Stream::Unix)
+    tokio::net::UnixStream::connect(path)
+        .await
+        .map(Stream::Unix)
 }
 
 #[cfg(not(unix))]
 async fn dial_unix(_: &Path) -> io::Result<Stream> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this platform has no Unix sockets"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this platform has no Unix sockets",
+    ))
 }

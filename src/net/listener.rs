@@ -53,7 +53,9 @@ struct UnixSocket {
 enum SocketFile {
     Named(std::path::PathBuf),
     /// Held for its drop, which removes the directory and the socket in it.
-    Temporary { _dir: SocketDir },
+    Temporary {
+        _dir: SocketDir,
+    },
 }
 
 impl Listener {
@@ -78,7 +80,10 @@ impl Listener {
     }
 
     /// The next connection and who made it.
-    pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Address)>> {
+    pub(crate) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Stream, Address)>> {
         match &mut self.kind {
             Inner::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
@@ -104,7 +109,9 @@ async fn bind_tcp(host: &str, port: u16) -> Result<Listener, Error> {
     let listener = TcpListener::bind((host, port))
         .await
         .map_err(|error| cannot_bind(&wanted, error))?;
-    let bound = listener.local_addr().map_err(|error| cannot_bind(&wanted, error))?;
+    let bound = listener
+        .local_addr()
+        .map_err(|error| cannot_bind(&wanted, error))?;
     Ok(Listener {
         address: bound.into(),
         kind: Inner::Tcp(listener),
@@ -112,8 +119,9 @@ async fn bind_tcp(host: &str, port: u16) -> Result<Listener, Error> {
 }
 
 fn bind_memory(name: Option<&str>) -> Result<Listener, Error> {
-    let listener = MemoryListener::bind(name)
-        .map_err(|error| cannot_bind(&Address::Memory(name.unwrap_or_default().to_owned()), error))?;
+    let listener = MemoryListener::bind(name).map_err(|error| {
+        cannot_bind(&Address::Memory(name.unwrap_or_default().to_owned()), error)
+    })?;
     Ok(Listener {
         address: Address::Memory(listener.name().to_owned()),
         kind: Inner::Memory(listener),
@@ -126,7 +134,11 @@ fn bind_unix(path: Option<&std::path::PathBuf>) -> Result<Listener, Error> {
         Some(path) => (path.clone(), SocketFile::Named(path.clone())),
         None => {
             let dir = SocketDir::new().map_err(|error| {
-                Error::new(Kind::Bind, "cannot make a temporary directory for a Unix socket").caused_by(error)
+                Error::new(
+                    Kind::Bind,
+                    "cannot make a temporary directory for a Unix socket",
+                )
+                .caused_by(error)
             })?;
             (dir.path(), SocketFile::Temporary { _dir: dir })
         }
@@ -136,7 +148,10 @@ fn bind_unix(path: Option<&std::path::PathBuf>) -> Result<Listener, Error> {
     match tokio::net::UnixListener::bind(&path) {
         Ok(listener) => Ok(Listener {
             address,
-            kind: Inner::Unix(UnixSocket { listener, _file: file }),
+            kind: Inner::Unix(UnixSocket {
+                listener,
+                _file: file,
+            }),
         }),
         Err(error) => {
             // The file at that path is somebody else's.

@@ -20,7 +20,8 @@ use tokio::{
 /// How many bytes a pipe holds each way before the writer waits; a socket's buffer is about as large.
 const PIPE: usize = 64 << 10;
 
-static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::UnboundedSender<DuplexStream>>>> = LazyLock::new(Mutex::default);
+static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::UnboundedSender<DuplexStream>>>> =
+    LazyLock::new(Mutex::default);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts the pipes dialled to its name, which is free again when it drops.
@@ -78,5 +79,10 @@ pub(crate) fn dial(name: &str) -> io::Result<DuplexStream> {
     listener
         .and_then(|listener| listener.send(theirs).ok())
         .map(|()| ours)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "no server of this process has that name"))
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "no server of this process has that name",
+            )
+        })
 }

@@ -21,7 +21,11 @@ impl SocketDir {
     pub(crate) fn new() -> io::Result<Self> {
         // macOS has temporary directories of 50 bytes, and some CI machines have longer ones.
         let usual = std::env::temp_dir();
-        let parent = if usual.as_os_str().len() > LONGEST { Path::new("/tmp") } else { &usual };
+        let parent = if usual.as_os_str().len() > LONGEST {
+            Path::new("/tmp")
+        } else {
+            &usual
+        };
         let dir = tempfile::Builder::new()
             .prefix("rpc-")
             .rand_bytes(8)

@@ -60,7 +60,10 @@ impl Switched {
         async move { slot.cut.notified().await }
     }
 
-    fn poll<R>(&self, poll: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn poll<R>(
+        &self,
+        poll: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
         match self.0.lock().as_mut() {
             Some(stream) => poll(Pin::new(stream)),
             None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -100,13 +103,21 @@ fn slot<T>(inner: T) -> Arc<Slot<T>> {
 }
 
 impl AsyncRead for Switched {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.poll(|stream| stream.poll_read(cx, buf))
     }
 }
 
 impl AsyncWrite for Switched {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll(|stream| stream.poll_write(cx, buf))
     }
 
@@ -119,7 +130,10 @@ impl AsyncWrite for Switched {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(AsyncWrite::is_write_vectored)
+        self.0
+            .lock()
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -31,7 +31,10 @@ pub(crate) fn from_bytes(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result
 }
 
 /// JSON as a message of that type. An unknown field is an error, `null` is an unset one.
-pub(crate) fn to_message(descriptor: &MessageDescriptor, json: &Value) -> Result<DynamicMessage, Error> {
+pub(crate) fn to_message(
+    descriptor: &MessageDescriptor,
+    json: &Value,
+) -> Result<DynamicMessage, Error> {
     DynamicMessage::deserialize(descriptor.clone(), json).map_err(|error| {
         let text = format!("the JSON does not fit {}: {error}", descriptor.full_name());
         Error::new(Kind::Message, text).caused_by(error)
@@ -42,7 +45,9 @@ pub(crate) fn to_message(descriptor: &MessageDescriptor, json: &Value) -> Result
 pub(crate) fn to_struct(json: &Value) -> Option<Struct> {
     let fields = json.as_object()?.iter();
     Some(Struct {
-        fields: fields.map(|(name, value)| (name.clone(), to_struct_value(value))).collect(),
+        fields: fields
+            .map(|(name, value)| (name.clone(), to_struct_value(value)))
+            .collect(),
     })
 }
 
@@ -86,7 +91,10 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 fn from_double(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() <= EXACT {
-        #[expect(clippy::cast_possible_truncation, reason = "it is a whole number within i64")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is a whole number within i64"
+        )]
         return Value::from(number as i64);
     }
     // JSON has no NaN and no infinity; ProtoJSON writes them as these strings.
@@ -108,7 +116,11 @@ pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => same_number(left, right),
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| same(left, right))
         }
         (Value::Object(left), Value::Object(right)) => {
             left.len() == right.len()
@@ -125,12 +137,19 @@ fn same_number(left: &Number, right: &Number) -> bool {
         return left == right;
     }
     // One is an integer and the other a double: equal, if the double is that very integer.
-    let (integer, double) = if left.is_f64() { (right, left) } else { (left, right) };
+    let (integer, double) = if left.is_f64() {
+        (right, left)
+    } else {
+        (left, right)
+    };
     let (Some(double), Some(rounded)) = (double.as_f64(), integer.as_f64()) else {
         return false;
     };
     #[expect(clippy::cast_possible_truncation, reason = "checked by comparing back")]
     let back = double as i128;
-    let exact = integer.as_i64().map(i128::from).or_else(|| integer.as_u64().map(i128::from));
+    let exact = integer
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| integer.as_u64().map(i128::from));
     double.fract() == 0.0 && Some(back) == exact && rounded == double
 }

@@ -4,16 +4,18 @@
 //! - [`method`]: one method: its path, shape and message types.
 //! - [`pool`]: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
 //! - [`reflection`]: a [`Schema`] asked from a server.
+//! - [`infrastructure`]: the services that every server may have.
 //! - [`json`]: JSON ↔ protobuf, and comparing JSON by value.
 
+mod infrastructure;
 pub(crate) mod json;
 mod method;
 mod name;
 mod pool;
 mod reflection;
 
+pub(crate) use infrastructure::{infrastructure, is_infrastructure};
 pub use method::{Method, Shape};
 pub(crate) use name::{MethodName, dotted};
 pub use pool::Schema;
-pub(crate) use pool::is_infrastructure;
 pub(crate) use reflection::{Reflected, reflect};

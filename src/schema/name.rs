@@ -22,7 +22,9 @@ impl MethodName {
 
     /// The part after the last dot.
     pub(crate) fn bare(&self) -> &str {
-        self.0.rsplit_once('.').map_or(self.0.as_str(), |(_, bare)| bare)
+        self.0
+            .rsplit_once('.')
+            .map_or(self.0.as_str(), |(_, bare)| bare)
     }
 
     /// The whole name with dots only.

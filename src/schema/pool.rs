@@ -1,6 +1,7 @@
 //! All methods of a descriptor set, looked up by name or by path.
 
 use crate::error::{Error, Kind};
+use crate::schema::infrastructure::is_infrastructure;
 use crate::schema::method::Method;
 use crate::schema::name::MethodName;
 use prost::Message as _;
@@ -46,7 +47,11 @@ impl Schema {
     /// When the bytes are not such a set, or a file that it imports is missing.
     pub fn from_descriptor_set(bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
         let set = prost_types::FileDescriptorSet::decode(bytes.as_ref()).map_err(|error| {
-            Error::new(Kind::Schema, "the bytes are not an encoded FileDescriptorSet").caused_by(error)
+            Error::new(
+                Kind::Schema,
+                "the bytes are not an encoded FileDescriptorSet",
+            )
+            .caused_by(error)
         })?;
         let mut pool = DescriptorPool::new();
         pool.add_file_descriptor_set(set).map_err(|error| {
@@ -88,7 +93,10 @@ impl Schema {
         let methods = pool
             .services()
             .flat_map(|service| service.methods().collect::<Vec<_>>());
-        let listed: Vec<_> = methods.filter_map(|method| Method::new(&method)).map(Arc::new).collect();
+        let listed: Vec<_> = methods
+            .filter_map(|method| Method::new(&method))
+            .map(Arc::new)
+            .collect();
         let by_path = listed
             .iter()
             .map(|method| (method.path().to_owned(), Arc::clone(method)))
@@ -135,13 +143,24 @@ impl Schema {
 
     /// The full names of the services.
     pub fn services(&self) -> impl Iterator<Item = String> + '_ {
-        self.pool.services().map(|service| service.full_name().to_owned())
+        self.pool
+            .services()
+            .map(|service| service.full_name().to_owned())
     }
 
     /// The message type of that full name.
     #[must_use]
     pub fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
         self.pool.get_message_by_name(full_name)
+    }
+
+    /// Whether the service that this name is written with is in the schema, or the name has no service.
+    pub(crate) fn has_service_of(&self, name: &MethodName) -> bool {
+        let Some((service, _)) = name.as_str().rsplit_once('.') else {
+            return true;
+        };
+        let service = MethodName::new(service);
+        self.services().any(|full| service.names(&full))
     }
 
     /// The schema as an encoded `FileDescriptorSet`.
@@ -159,7 +178,10 @@ impl Schema {
             0 => "the schema has no methods".to_owned(),
             _ => format!("known are {}", list(names)),
         };
-        Error::new(Kind::UnknownMethod, format!("unknown method `{name}`: {known}"))
+        Error::new(
+            Kind::UnknownMethod,
+            format!("unknown method `{name}`: {known}"),
+        )
     }
 }
 
@@ -179,11 +201,4 @@ fn list(mut names: Vec<&str>) -> String {
     } else {
         format!("{listed} and {more} more")
     }
-}
-
-/// The services that belong to the plumbing and not to the plugin.
-pub(crate) fn is_infrastructure(full_name: &str) -> bool {
-    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
-        .iter()
-        .any(|prefix| full_name.starts_with(prefix))
 }

@@ -3,7 +3,8 @@
 //! Follows [gRPC Server Reflection](https://github.com/grpc/grpc/blob/master/doc/server-reflection.md): v1, and
 //! v1alpha for a server that does not know v1.
 
-use crate::schema::pool::{Schema, is_infrastructure};
+use crate::schema::infrastructure::is_infrastructure;
+use crate::schema::pool::Schema;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
@@ -50,7 +51,10 @@ trait Ask {
 
 async fn collect(mut asked: impl Ask, services: Vec<String>) -> Result<Reflected, Status> {
     let mut files = Files::default();
-    for service in services.iter().filter(|service| !is_infrastructure(service)) {
+    for service in services
+        .iter()
+        .filter(|service| !is_infrastructure(service))
+    {
         if !files.services.contains(service.as_str()) {
             let found = asked.files_of_symbol(service).await?;
             files.add(found.unwrap_or_default())?;
@@ -68,7 +72,9 @@ async fn collect(mut asked: impl Ask, services: Vec<String>) -> Result<Reflected
     }
     let mut pool = DescriptorPool::new();
     pool.add_file_descriptor_protos(files.known.into_values())
-        .map_err(|error| Status::internal(format!("the server's reflection is inconsistent: {error}")))?;
+        .map_err(|error| {
+            Status::internal(format!("the server's reflection is inconsistent: {error}"))
+        })?;
     Ok(Reflected {
         schema: Schema::from_pool(pool),
         services,
@@ -87,7 +93,9 @@ impl Files {
     fn add(&mut self, encoded: Vec<Vec<u8>>) -> Result<(), Status> {
         for bytes in encoded {
             let file = FileDescriptorProto::decode(bytes.as_slice()).map_err(|error| {
-                Status::internal(format!("the server's reflection sent a malformed file: {error}"))
+                Status::internal(format!(
+                    "the server's reflection sent a malformed file: {error}"
+                ))
             })?;
             self.insert(file);
         }
@@ -97,7 +105,9 @@ impl Files {
     fn add_well_known(&mut self, name: &str) -> Result<(), Status> {
         let known = DescriptorPool::global().get_file_by_name(name);
         let file = known.ok_or_else(|| {
-            Status::internal(format!("the server's reflection lacks the imported file `{name}`"))
+            Status::internal(format!(
+                "the server's reflection lacks the imported file `{name}`"
+            ))
         })?;
         self.insert(file.file_descriptor_proto().clone());
         Ok(())
@@ -166,13 +176,20 @@ macro_rules! version {
 
                 async fn reply(&mut self) -> Result<MessageResponse, Status> {
                     let reply = self.replies.message().await?;
-                    reply.and_then(|reply| reply.message_response).ok_or_else(unexpected)
+                    reply
+                        .and_then(|reply| reply.message_response)
+                        .ok_or_else(unexpected)
                 }
 
-                async fn files(&mut self, wanted: MessageRequest) -> Result<Option<Vec<Vec<u8>>>, Status> {
+                async fn files(
+                    &mut self,
+                    wanted: MessageRequest,
+                ) -> Result<Option<Vec<Vec<u8>>>, Status> {
                     let _ = self.requests.send(wrap(wanted));
                     match self.reply().await? {
-                        MessageResponse::FileDescriptorResponse(files) => Ok(Some(files.file_descriptor_proto)),
+                        MessageResponse::FileDescriptorResponse(files) => {
+                            Ok(Some(files.file_descriptor_proto))
+                        }
                         MessageResponse::ErrorResponse(_) => Ok(None),
                         _ => Err(unexpected()),
                     }
@@ -180,12 +197,17 @@ macro_rules! version {
             }
 
             impl Ask for Asked {
-                async fn files_of_symbol(&mut self, symbol: &str) -> Result<Option<Vec<Vec<u8>>>, Status> {
-                    self.files(MessageRequest::FileContainingSymbol(symbol.to_owned())).await
+                async fn files_of_symbol(
+                    &mut self,
+                    symbol: &str,
+                ) -> Result<Option<Vec<Vec<u8>>>, Status> {
+                    self.files(MessageRequest::FileContainingSymbol(symbol.to_owned()))
+                        .await
                 }
 
                 async fn file(&mut self, name: &str) -> Result<Option<Vec<Vec<u8>>>, Status> {
-                    self.files(MessageRequest::FileByFilename(name.to_owned())).await
+                    self.files(MessageRequest::FileByFilename(name.to_owned()))
+                        .await
                 }
             }
 

@@ -18,7 +18,9 @@ impl Framed {
         let length = message.encoded_len();
         let mut buffer = BytesMut::with_capacity(PREFIX + length);
         put_prefix(&mut buffer, length);
-        message.encode(&mut buffer).expect("the buffer has room for the whole message");
+        message
+            .encode(&mut buffer)
+            .expect("the buffer has room for the whole message");
         Self(buffer.freeze())
     }
 
@@ -58,9 +60,14 @@ enum Rest {
 pub(crate) enum Malformed {
     /// The compressed flag is set on a stream without `grpc-encoding`, or is neither 0 nor 1.
     Flag(u8),
-    TooLarge { length: usize, limit: usize },
+    TooLarge {
+        length: usize,
+        limit: usize,
+    },
     /// The stream ended in the middle of a message.
-    Truncated { missing: usize },
+    Truncated {
+        missing: usize,
+    },
 }
 
 impl Splitter {
@@ -75,7 +82,8 @@ impl Splitter {
         match &mut self.rest {
             Rest::Whole(rest) if rest.is_empty() => *rest = data,
             Rest::Whole(rest) => {
-                let mut joined = BytesMut::with_capacity(expected_length(rest).max(rest.len() + data.len()));
+                let mut joined =
+                    BytesMut::with_capacity(expected_length(rest).max(rest.len() + data.len()));
                 joined.extend_from_slice(rest);
                 joined.extend_from_slice(&data);
                 self.rest = Rest::Joined(joined);
@@ -145,7 +153,9 @@ fn expected_length(bytes: &[u8]) -> usize {
     bytes
         .first_chunk::<PREFIX>()
         // A hostile length must not reserve memory: what counts is what arrives.
-        .map_or(0, |prefix| PREFIX + length_of(*prefix).min(crate::wire::MESSAGE_LIMIT))
+        .map_or(0, |prefix| {
+            PREFIX + length_of(*prefix).min(crate::wire::MESSAGE_LIMIT)
+        })
 }
 
 fn length_of(prefix: [u8; PREFIX]) -> usize {
@@ -155,12 +165,23 @@ fn length_of(prefix: [u8; PREFIX]) -> usize {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(1) => f.write_str("the message is compressed, and the stream declares no grpc-encoding"),
-            Self::Flag(flag) => write!(f, "a message begins with the flag byte {flag}, which is neither 0 nor 1"),
-            Self::TooLarge { length, limit } => {
-                write!(f, "a message of {length} bytes is over the limit of {limit} bytes")
+            Self::Flag(1) => {
+                f.write_str("the message is compressed, and the stream declares no grpc-encoding")
             }
-            Self::Truncated { missing } => write!(f, "the stream ended {missing} bytes before the end of a message"),
+            Self::Flag(flag) => write!(
+                f,
+                "a message begins with the flag byte {flag}, which is neither 0 nor 1"
+            ),
+            Self::TooLarge { length, limit } => {
+                write!(
+                    f,
+                    "a message of {length} bytes is over the limit of {limit} bytes"
+                )
+            }
+            Self::Truncated { missing } => write!(
+                f,
+                "the stream ended {missing} bytes before the end of a message"
+            ),
         }
     }
 }

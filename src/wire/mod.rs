@@ -1,17 +1,20 @@
 //! gRPC on HTTP/2 streams: what both wings say to `h2`.
 //!
 //! - [`message`]: the five-byte prefix, splitting and making length-prefixed messages.
+//! - [`read`]: the messages of a stream, one by one.
 //! - [`receive`]: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
 //! - [`send`]: bytes and bodies into an `h2` stream, as fast as flow control lets them.
 //! - [`status`]: what an `h2` error means in gRPC.
 //! - [`timeout`]: the `grpc-timeout` header.
 
 pub(crate) mod message;
+mod read;
 mod receive;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod timeout;
 
+pub(crate) use read::{ReadError, Reader};
 pub(crate) use receive::Receive;
 
 /// How much one stream may send ahead of its reader, and how much one connection may, both ways. Wide enough that a

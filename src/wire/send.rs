@@ -112,7 +112,9 @@ where
         let mut first = true;
         while let Some(frame) = self.next_frame().await? {
             match frame.into_data() {
-                Ok(bytes) if first && self.has_ended() => return only(&mut self.stream, bytes, true),
+                Ok(bytes) if first && self.has_ended() => {
+                    return only(&mut self.stream, bytes, true);
+                }
                 Ok(bytes) => data(&mut self.stream, bytes).await?,
                 Err(frame) => {
                     if let Ok(map) = frame.into_trailers() {

@@ -45,7 +45,9 @@ pub(crate) fn trailers(status: &Status) -> HeaderMap {
 /// The headers of a response that is only a status ("Trailers-Only").
 pub(crate) fn trailers_only(status: &Status) -> http::Response<()> {
     let mut response = http::Response::new(());
-    response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     write(status, response.headers_mut());
     response
 }

@@ -36,11 +36,20 @@ fn parse(text: &str) -> Option<Duration> {
 /// The header for a timeout, in the finest unit whose eight digits hold it. Never more than was asked.
 pub(crate) fn write(timeout: Duration) -> HeaderValue {
     let nanos = timeout.as_nanos();
-    let units = [('n', 1), ('u', 1_000), ('m', 1_000_000), ('S', 1_000_000_000)];
+    let units = [
+        ('n', 1),
+        ('u', 1_000),
+        ('m', 1_000_000),
+        ('S', 1_000_000_000),
+    ];
     let long = [('M', 60_000_000_000), ('H', 3_600_000_000_000)];
-    let fitting = units.into_iter().chain(long).find(|(_, size)| nanos / size <= MOST);
+    let fitting = units
+        .into_iter()
+        .chain(long)
+        .find(|(_, size)| nanos / size <= MOST);
     let (unit, number) = fitting.map_or(('H', MOST), |(unit, size)| (unit, nanos / size));
-    HeaderValue::try_from(format!("{number}{unit}")).expect("digits and a letter are a header value")
+    HeaderValue::try_from(format!("{number}{unit}"))
+        .expect("digits and a letter are a header value")
 }
 
 #[cfg(test)]
@@ -68,7 +77,18 @@ mod tests {
 
     #[test]
     fn a_malformed_timeout_is_none() {
-        for text in ["", "S", "1", "1s", "123456789S", "-1S", "+1S", "1.5S", "1SS", "é"] {
+        for text in [
+            "",
+            "S",
+            "1",
+            "1s",
+            "123456789S",
+            "-1S",
+            "+1S",
+            "1.5S",
+            "1SS",
+            "é",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

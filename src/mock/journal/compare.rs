@@ -1,0 +1,78 @@
+//! Comparing a call with what was expected, and printing it.
+
+use crate::mock::journal::call::{Call, Target};
+use crate::schema::{Shape, json};
+use serde_json::Value;
+use std::{borrow::Cow, fmt};
+
+impl Call {
+    /// Whether the request is this JSON: numbers by value, fields that are left out as their defaults.
+    #[must_use]
+    pub fn request_is(&self, expected: &Value) -> bool {
+        let actual = self.request();
+        let expected = self.normalize(expected);
+        json::same(&actual, &expected)
+    }
+
+    /// The JSON with the defaults of its message type filled in, or as it is when it does not fit the type.
+    fn normalize<'a>(&self, expected: &'a Value) -> Cow<'a, Value> {
+        let Target::Typed(method) = &self.0.target else {
+            return Cow::Borrowed(expected);
+        };
+        let one = |expected| {
+            json::to_message(method.input(), expected)
+                .map_or_else(|_| expected.clone(), |m| json::from_message(&m))
+        };
+        Cow::Owned(match expected {
+            Value::Array(many) if method.shape().streams_requests() => {
+                many.iter().map(one).collect()
+            }
+            expected => one(expected),
+        })
+    }
+}
+
+impl<N: AsRef<str>> PartialEq<(N, Value)> for Call {
+    fn eq(&self, (name, request): &(N, Value)) -> bool {
+        self.is(name.as_ref()) && self.request_is(request)
+    }
+}
+
+impl<N: AsRef<str>> PartialEq<Call> for (N, Value) {
+    fn eq(&self, call: &Call) -> bool {
+        call == self
+    }
+}
+
+/// As the tuple it compares with, and what became of it: `("Echo", {"n":1}) from 127.0.0.1:40112 → OK {"ok":true}`.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = self.requests();
+        write!(f, "({:?}, ", self.method())?;
+        match (
+            self.shape().is_some_and(Shape::streams_requests),
+            requests.as_slice(),
+        ) {
+            (false, []) => f.write_str("no request")?,
+            (false, [only]) => write!(f, "{only:?}")?,
+            (_, many) => write!(f, "{many:?}")?,
+        }
+        write!(f, ") from {} → ", self.peer())?;
+        match self.outcome() {
+            Some(outcome) => write!(f, "{outcome}")?,
+            None => f.write_str("in flight")?,
+        }
+        match self.replies().as_slice() {
+            [] => Ok(()),
+            [only] => write!(f, " {only:?}"),
+            many => write!(f, " {many:?}"),
+        }
+    }
+}
+
+/// One line, as in `{:?}`.
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,98 @@
+//! One message of a call.
+
+use crate::error::{Error, Kind};
+use crate::proto::rpcplugin::v1::CallRequest;
+use crate::schema::json;
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::MessageDescriptor;
+use prost_types::Struct;
+use serde_json::Value;
+use std::fmt;
+use tokio::time::Instant;
+
+/// A message as it was on the wire, decoded when it is asked for.
+#[derive(Clone)]
+pub struct RecordedMessage {
+    at: Instant,
+    bytes: Bytes,
+    form: Form,
+}
+
+/// How the bytes of a message are read.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// As the arguments of a schemaless call.
+    CallRequest,
+    /// By its type in the schema.
+    Dynamic(MessageDescriptor),
+    /// The mock has no schema for it.
+    Opaque,
+    /// As the reply to a schemaless call.
+    Struct,
+}
+
+impl Form {
+    /// The message as JSON. `None`, when there is no schema for it or it does not decode.
+    pub(crate) fn json(&self, bytes: &[u8]) -> Option<Value> {
+        match self {
+            Self::CallRequest => {
+                let request = CallRequest::decode(bytes).ok()?;
+                Some(json::from_struct(&request.args.unwrap_or_default()))
+            }
+            Self::Dynamic(descriptor) => json::from_bytes(descriptor, bytes).ok(),
+            Self::Opaque => None,
+            Self::Struct => Some(json::from_struct(&Struct::decode(bytes).ok()?)),
+        }
+    }
+}
+
+impl RecordedMessage {
+    pub(super) fn new(at: Instant, bytes: Bytes, form: Form) -> Self {
+        Self { at, bytes, form }
+    }
+
+    /// When it arrived, or was handed to the connection. On tokio's clock, so paused time shows.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The encoded message, without gRPC's prefix.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The message as JSON; of a schemaless request, its arguments.
+    ///
+    /// `Null`, when the mock has no schema for it, or it does not decode.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        self.form.json(&self.bytes).unwrap_or_default()
+    }
+
+    /// The message as a prost type.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no message of that type.
+    pub fn decode<M: Message + Default>(&self) -> Result<M, Error> {
+        M::decode(self.bytes.clone()).map_err(|error| {
+            let text = format!(
+                "the recorded message is not a valid {}",
+                std::any::type_name::<M>()
+            );
+            Error::new(Kind::Message, text).caused_by(error)
+        })
+    }
+}
+
+impl fmt::Debug for RecordedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.form.json(&self.bytes) {
+            Some(json) => write!(f, "{json}"),
+            None => write!(f, "<{} bytes>", self.bytes.len()),
+        }
+    }
+}

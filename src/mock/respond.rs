@@ -1,0 +1,366 @@
+//! One reply on its way to the client.
+
+use crate::mock::journal::{Call, Outcome};
+use crate::mock::registry::Mounted;
+use crate::mock::reply::{Body, CallStream, CallStreamEnds, Payload, Reply, Responder};
+use crate::wire::message::Framed;
+use crate::wire::send::{self, Stopped};
+use crate::wire::{ReadError, Reader, status};
+use bytes::Bytes;
+use h2::{Reason, SendStream, server::SendResponse};
+use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use std::{
+    any::Any,
+    future::{pending, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tonic::{Status, metadata::MetadataMap};
+
+/// One call that a stub serves.
+pub(crate) struct Responding {
+    pub(crate) call: Call,
+    pub(crate) respond: SendResponse<Bytes>,
+    pub(crate) reader: Reader,
+    /// Whether request messages may still come.
+    pub(crate) open: bool,
+}
+
+/// The reply is not wanted any more: how the call ended instead.
+struct Gone(Outcome);
+
+impl Responding {
+    /// Answers as the stub says, and records how it ended.
+    pub(crate) async fn serve(mut self, stub: &Mounted) {
+        self.call.record_stub(stub.label.clone());
+        if let Err(Gone(outcome)) = self.answer(stub).await {
+            self.call.finish(outcome);
+        }
+    }
+
+    async fn answer(&mut self, stub: &Mounted) -> Result<(), Gone> {
+        let made = make(stub, self.call.clone());
+        let reply = self.unless_gone(made).await?;
+        if let Some(delay) = reply.delay {
+            self.unless_gone(wait(delay)).await?;
+        }
+        match reply.body {
+            Body::Script {
+                messages,
+                pace,
+                end,
+            } => {
+                self.play(&messages, pace, end, reply.metadata, reply.trailers)
+                    .await
+            }
+            Body::Channel(calls) => {
+                let (stream, ends) = CallStream::new(self.call.clone(), true);
+                let taken = calls.send(stream).is_ok();
+                let end = taken.then(|| pending::<Result<(), Status>>());
+                self.relay(ends, end, reply.metadata, reply.trailers).await
+            }
+            Body::Handler(handler) => {
+                let (stream, ends) = CallStream::new(self.call.clone(), false);
+                let running = async move {
+                    caught(async move { handler(stream).await })
+                        .await
+                        .and_then(|end| end)
+                };
+                self.relay(ends, Some(running), reply.metadata, reply.trailers)
+                    .await
+            }
+        }
+    }
+
+    /// Sends messages that are known beforehand, then the status.
+    async fn play(
+        &mut self,
+        messages: &[Payload],
+        pace: Option<Duration>,
+        end: Status,
+        metadata: MetadataMap,
+        trailers: MetadataMap,
+    ) -> Result<(), Gone> {
+        let encoded: Result<Vec<_>, _> = messages
+            .iter()
+            .map(|message| message.encode(&self.call))
+            .collect();
+        let messages = match encoded {
+            Ok(messages) => messages,
+            Err(error) => return self.refuse(&Status::internal(error.to_string())),
+        };
+        if messages.is_empty() && metadata.is_empty() && end.code() != tonic::Code::Ok {
+            return self.trailers_only(&end, trailers);
+        }
+        let mut stream = self.headers(metadata)?;
+        let at_once = messages.len() == 1 && pace.is_none();
+        for message in messages {
+            if let Some(pace) = pace {
+                self.pause(&mut stream, pace).await?;
+            }
+            self.call.record_reply(message.payload());
+            let bytes = message.into_bytes();
+            if at_once {
+                send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(stopped))?;
+            } else {
+                self.send(&mut stream, bytes).await?;
+            }
+        }
+        self.end(&mut stream, &end, trailers)
+    }
+
+    /// Lets the test or a closure hold both ends, until it ends the call.
+    async fn relay(
+        &mut self,
+        mut ends: CallStreamEnds,
+        running: Option<impl Future<Output = Result<(), Status>>>,
+        metadata: MetadataMap,
+        trailers: MetadataMap,
+    ) -> Result<(), Gone> {
+        let Some(running) = running else {
+            return self.refuse(&Status::internal(
+                "the stub replies by a channel, and its CallStreams was dropped",
+            ));
+        };
+        let mut running = pin!(running);
+        let mut stream = self.headers(metadata)?;
+        let mut sending = true;
+        let end = loop {
+            tokio::select! {
+                biased;
+                reply = ends.replies.recv(), if sending => match reply {
+                    Some(reply) => self.relay_one(&mut stream, reply).await?,
+                    None => sending = false,
+                },
+                returned = &mut running => break match returned {
+                    Ok(()) => ends.ending.told().unwrap_or_else(|| Status::ok("")),
+                    Err(status) => status,
+                },
+                status = ends.ending.wait() => break status,
+                stopped = send::stopped(&mut stream) => {
+                    let gone = self.gone(stopped);
+                    let _ = ends.requests.try_send(Err(Status::cancelled(gone.0.to_string())));
+                    return Err(gone);
+                }
+                forwarded = forward(&self.call, &mut self.reader, &ends.requests), if self.open => {
+                    self.open = false;
+                    if let Err(error) = forwarded {
+                        let (gone, status) = self.broken(&error);
+                        let _ = ends.requests.try_send(Err(status));
+                        return Err(gone);
+                    }
+                }
+            }
+        };
+        while let Ok(reply) = ends.replies.try_recv() {
+            self.relay_one(&mut stream, reply).await?;
+        }
+        self.end(&mut stream, &end, trailers)
+    }
+
+    /// Request messages wait meanwhile: they belong to the holder of the stream.
+    async fn relay_one(&self, stream: &mut SendStream<Bytes>, reply: Framed) -> Result<(), Gone> {
+        self.call.record_reply(reply.payload());
+        let sent = send::data(stream, reply.into_bytes()).await;
+        sent.map_err(|stopped| self.gone(stopped))
+    }
+
+    /// Answers with a status and nothing else.
+    pub(crate) fn refuse_with(mut self, status: &Status) {
+        if let Err(Gone(outcome)) = self.refuse(status) {
+            self.call.finish(outcome);
+        }
+    }
+
+    fn refuse(&mut self, status: &Status) -> Result<(), Gone> {
+        self.trailers_only(status, MetadataMap::new())
+    }
+
+    fn trailers_only(&mut self, status: &Status, trailers: MetadataMap) -> Result<(), Gone> {
+        self.call.finish(status.code().into());
+        let mut response = status::trailers_only(status);
+        response.headers_mut().extend(trailers.into_headers());
+        let sent = self.respond.send_response(response, true);
+        sent.map(drop).map_err(|error| self.gone(error.into()))
+    }
+
+    fn headers(&mut self, metadata: MetadataMap) -> Result<SendStream<Bytes>, Gone> {
+        let mut response = Response::new(());
+        *response.headers_mut() = metadata.into_headers();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, status::GRPC_CONTENT_TYPE);
+        let sent = self.respond.send_response(response, false);
+        sent.map_err(|error| self.gone(error.into()))
+    }
+
+    fn end(
+        &self,
+        stream: &mut SendStream<Bytes>,
+        end: &Status,
+        trailers: MetadataMap,
+    ) -> Result<(), Gone> {
+        self.call.finish(end.code().into());
+        let mut map: HeaderMap = trailers.into_headers();
+        map.extend(status::trailers(end));
+        send::trailers(stream, map).map_err(|stopped| self.gone(stopped))
+    }
+
+    /// Sends a message while request messages go on being recorded.
+    async fn send(&mut self, stream: &mut SendStream<Bytes>, bytes: Bytes) -> Result<(), Gone> {
+        let error = tokio::select! {
+            biased;
+            sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(stopped)),
+            error = drain(&self.call, &mut self.reader), if self.open => error,
+        };
+        Err(self.broken(&error).0)
+    }
+
+    /// Waits between two messages, while request messages go on being recorded.
+    async fn pause(&mut self, stream: &mut SendStream<Bytes>, delay: Duration) -> Result<(), Gone> {
+        let error = tokio::select! {
+            biased;
+            () = wait(delay) => return Ok(()),
+            stopped = send::stopped(stream) => return Err(self.gone(stopped)),
+            error = drain(&self.call, &mut self.reader), if self.open => error,
+        };
+        Err(self.broken(&error).0)
+    }
+
+    /// Runs a future before the response has begun, until the client is gone.
+    async fn unless_gone<F: Future>(&mut self, future: F) -> Result<F::Output, Gone> {
+        let respond = &mut self.respond;
+        let stopped = tokio::select! {
+            biased;
+            output = future => return Ok(output),
+            stopped = poll_fn(|cx| respond.poll_reset(cx)) => stopped,
+            error = drain(&self.call, &mut self.reader), if self.open => {
+                return Err(self.broken(&error).0);
+            }
+        };
+        Err(self.gone(match stopped {
+            Ok(reason) => Stopped::Reset(reason),
+            Err(error) => Stopped::Lost(error),
+        }))
+    }
+
+    fn gone(&self, stopped: Stopped) -> Gone {
+        Gone(match stopped {
+            Stopped::Reset(reason) => reset(&self.call, reason),
+            Stopped::Lost(_) | Stopped::Body(_) => Outcome::Dropped,
+        })
+    }
+
+    fn broken(&self, error: &ReadError) -> (Gone, Status) {
+        let status = refusal(error);
+        (Gone(outcome_of(&self.call, error)), status)
+    }
+}
+
+/// How a call ended whose request could not be read.
+pub(crate) fn outcome_of(call: &Call, error: &ReadError) -> Outcome {
+    match error {
+        ReadError::Malformed(_) => refusal(error).code().into(),
+        ReadError::Stream(error) => match error.reason() {
+            Some(reason) if error.is_reset() && error.is_remote() => reset(call, reason),
+            _ => Outcome::Dropped,
+        },
+    }
+}
+
+/// What a client is told whose request could not be read.
+pub(crate) fn refusal(error: &ReadError) -> Status {
+    use crate::wire::message::Malformed;
+    match error {
+        ReadError::Malformed(malformed @ Malformed::TooLarge { .. }) => {
+            Status::resource_exhausted(malformed.to_string())
+        }
+        ReadError::Malformed(malformed) => Status::internal(malformed.to_string()),
+        ReadError::Stream(error) => Status::cancelled(error.to_string()),
+    }
+}
+
+fn reset(call: &Call, reason: Reason) -> Outcome {
+    match reason {
+        Reason::CANCEL => call.cancelled_now(),
+        reason => Outcome::Reset(reason),
+    }
+}
+
+/// Records what the client goes on sending. It ends only by an error.
+async fn drain(call: &Call, reader: &mut Reader) -> ReadError {
+    loop {
+        match reader.next().await {
+            Ok(Some(message)) => call.record_request(message),
+            Ok(None) => pending().await,
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Hands request messages to the test, as fast as it takes them, to the end of the stream.
+async fn forward(
+    call: &Call,
+    reader: &mut Reader,
+    requests: &mpsc::Sender<Result<serde_json::Value, Status>>,
+) -> Result<(), ReadError> {
+    loop {
+        let Ok(permit) = requests.reserve().await else {
+            // Nobody takes them: they are recorded, and a client that sends without end must not hang.
+            return Err(drain(call, reader).await);
+        };
+        let Some(message) = reader.next().await? else {
+            return Ok(());
+        };
+        let json = call.request_json(&message);
+        call.record_request(message);
+        permit.send(Ok(json));
+    }
+}
+
+async fn wait(delay: Duration) {
+    sleep_until(Instant::now() + delay).await;
+}
+
+/// Runs the stub's closure, if it has one. A panic becomes a status.
+async fn make(stub: &Mounted, call: Call) -> Reply {
+    match &stub.reply {
+        Responder::Fixed(reply) => reply.clone(),
+        Responder::Sync(closure) => {
+            let made = catch_unwind(AssertUnwindSafe(|| closure(&call)));
+            made.unwrap_or_else(|panic| panicked(&*panic).into())
+        }
+        Responder::Async(closure) => {
+            let made = caught(async move { closure(call).await }).await;
+            made.unwrap_or_else(Reply::from)
+        }
+    }
+}
+
+/// Runs user code. A panic becomes a status.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Status> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        }
+    })
+    .await
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Status {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Status::internal(format!(
+        "the stub's reply panicked: {}",
+        text.unwrap_or("(no text)")
+    ))
+}

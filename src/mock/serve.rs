@@ -1,0 +1,336 @@
+//! One call, from its headers to its outcome.
+
+use crate::mock::builtin::Builtin;
+use crate::mock::journal::{Arrived, Call, Connection, Journal, Outcome, Target};
+use crate::mock::registry::{Mounted, Registry};
+use crate::mock::respond::{Responding, outcome_of, refusal};
+use crate::proto::rpcplugin::v1::CallRequest;
+use crate::schema::{Schema, Shape};
+use crate::wire::{ReadError, Reader, timeout};
+use bytes::Bytes;
+use h2::{RecvStream, server::SendResponse};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use prost::Message as _;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tonic::{Code, Status, metadata::MetadataMap};
+
+/// Everything that answers calls, whatever connection they come on.
+pub(crate) struct Service {
+    pub(crate) schema: Option<Schema>,
+    pub(crate) journal: Journal,
+    pub(crate) registry: Registry,
+    pub(crate) builtin: Builtin,
+    pub(crate) message_limit: usize,
+}
+
+/// Why no stub serves a call.
+enum Refused {
+    /// The request could not be read.
+    Broken(ReadError),
+    /// The call is answered with this.
+    With(Status),
+}
+
+/// Ends the record of a call whose task is dropped, when its server is.
+struct InFlight(Call);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.finish(Outcome::Dropped);
+    }
+}
+
+impl Service {
+    /// Serves one stream.
+    pub(crate) async fn serve(
+        &self,
+        connection: Arc<Connection>,
+        request: Request<RecvStream>,
+        mut respond: SendResponse<Bytes>,
+    ) {
+        let (parts, stream) = request.into_parts();
+        if let Err(response) = check(&parts) {
+            tracing::warn!(peer = %connection.peer, path = %parts.uri.path(), "not a gRPC call: {}", response.status());
+            // It fails when the client has gone, which is as good.
+            let _ = respond.send_response(response, true);
+            return;
+        }
+        let mut arrived = Arrived {
+            timeout: timeout::read(&parts.headers),
+            metadata: MetadataMap::new(),
+            connection,
+            at: Instant::now(),
+            builtin: false,
+        };
+        let path = parts.uri.path().to_owned();
+        if let Some(service) = self.builtin.find(&path) {
+            arrived.builtin = true;
+            arrived.metadata = MetadataMap::from_headers(parts.headers.clone());
+            service
+                .serve(
+                    &self.journal,
+                    arrived,
+                    Request::from_parts(parts, stream),
+                    respond,
+                )
+                .await;
+            return;
+        }
+        let encoding = unknown_encoding(&parts.headers);
+        arrived.metadata = MetadataMap::from_headers(parts.headers);
+        let mut reader = Reader::new(stream, self.message_limit);
+        let (call, first) = self.identify(&path, arrived, &mut reader).await;
+        let _in_flight = InFlight(call.clone());
+        let taken = match (encoding, first) {
+            (Some(refused), _) => {
+                self.journal.add(call.clone());
+                Err(Refused::With(refused))
+            }
+            (None, Err(error)) => {
+                self.journal.add(call.clone());
+                Err(Refused::Broken(error))
+            }
+            (None, Ok(first)) => self.take(&call, first, &mut reader).await,
+        };
+        let open = matches!(&taken, Ok((_, true)));
+        let responding = Responding {
+            call,
+            respond,
+            reader,
+            open,
+        };
+        match taken {
+            Ok((stub, _)) => responding.serve(&stub).await,
+            Err(Refused::With(status)) => responding.refuse_with(&status),
+            Err(Refused::Broken(error)) => {
+                responding.call.finish(outcome_of(&responding.call, &error));
+                responding.refuse_with(&refusal(&error));
+            }
+        }
+    }
+
+    /// Which method is called. A schemaless call tells it in its first message, which is read here then.
+    async fn identify(
+        &self,
+        path: &str,
+        arrived: Arrived,
+        reader: &mut Reader,
+    ) -> (Call, Result<Option<Bytes>, ReadError>) {
+        let opaque = || Target::Opaque(path.to_owned());
+        let known = match &self.schema {
+            Some(schema) => schema
+                .method_at(path)
+                .map(|method| Target::Typed(Arc::clone(method))),
+            None => None,
+        };
+        let schemaless = schemaless_shape(path).filter(|_| self.schema.is_none());
+        let Some(shape) = schemaless else {
+            return (Call::new(known.unwrap_or_else(opaque), arrived), Ok(None));
+        };
+        match reader.next().await {
+            Ok(Some(first)) => match CallRequest::decode(first.clone()) {
+                Ok(request) => {
+                    let call = Call::new(
+                        Target::Schemaless {
+                            method: request.method,
+                            shape,
+                        },
+                        arrived,
+                    );
+                    // A stream may be opened by a message that only names the method.
+                    let opening = shape.streams_requests() && request.args.is_none();
+                    (call, Ok(Some(first).filter(|_| !opening)))
+                }
+                Err(_) => (Call::new(opaque(), arrived), Ok(Some(first))),
+            },
+            Ok(None) => (Call::new(opaque(), arrived), Ok(None)),
+            Err(error) => (Call::new(opaque(), arrived), Err(error)),
+        }
+    }
+
+    /// Reads as much of the request as choosing a stub needs, records it, and chooses. Tells whether more may come.
+    async fn take(
+        &self,
+        call: &Call,
+        first: Option<Bytes>,
+        reader: &mut Reader,
+    ) -> Result<(Arc<Mounted>, bool), Refused> {
+        if let Some(first) = first {
+            call.record_request(first);
+        }
+        match call.shape() {
+            Some(Shape::Unary | Shape::ServerStreaming) => self
+                .take_single(call, reader)
+                .await
+                .map(|stub| (stub, false)),
+            Some(Shape::BidiStreaming | Shape::ClientStreaming) => {
+                self.journal.add(call.clone());
+                self.take_stream(call, reader).await
+            }
+            None => match self.early(call) {
+                Some(stub) => {
+                    self.journal.add(call.clone());
+                    Ok((stub, true))
+                }
+                None => self
+                    .take_single(call, reader)
+                    .await
+                    .map(|stub| (stub, false)),
+            },
+        }
+    }
+
+    /// A stub that needs no message to be chosen and to answer.
+    fn early(&self, call: &Call) -> Option<Arc<Mounted>> {
+        let (stub, holds_stream) = self.registry.select_early(call)?;
+        (holds_stream || call.shape() == Some(Shape::BidiStreaming)).then_some(stub)
+    }
+
+    /// The request of a call whose client streams: all of it, or the first message when the server streams too.
+    async fn take_stream(
+        &self,
+        call: &Call,
+        reader: &mut Reader,
+    ) -> Result<(Arc<Mounted>, bool), Refused> {
+        let first_will_do = call.shape() == Some(Shape::BidiStreaming);
+        if let Some(stub) = self.early(call) {
+            return Ok((stub, true));
+        }
+        loop {
+            if first_will_do && call.has_request() {
+                return self.select(call).map(|stub| (stub, true));
+            }
+            match reader.next().await.map_err(Refused::Broken)? {
+                Some(message) => call.record_request(message),
+                None => return self.select(call).map(|stub| (stub, false)),
+            }
+        }
+    }
+
+    /// The request of a call with one message, or of a method that is not known and may have any number.
+    async fn take_single(&self, call: &Call, reader: &mut Reader) -> Result<Arc<Mounted>, Refused> {
+        let mut added = false;
+        let mut add = || {
+            if !std::mem::replace(&mut added, true) {
+                self.journal.add(call.clone());
+            }
+        };
+        if call.has_request() {
+            add();
+        }
+        loop {
+            match reader.next().await {
+                Ok(Some(_)) if call.has_request() && call.shape().is_some() => {
+                    let text = format!(
+                        "more than one request message in a {} call",
+                        shape_name(call)
+                    );
+                    return Err(Refused::With(Status::internal(text)));
+                }
+                Ok(Some(message)) => {
+                    call.record_request(message);
+                    add();
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    add();
+                    return Err(Refused::Broken(error));
+                }
+            }
+        }
+        add();
+        if !call.has_request() && call.shape().is_some() {
+            let text = format!("no request message in a {} call", shape_name(call));
+            return Err(Refused::With(Status::internal(text)));
+        }
+        self.select(call)
+    }
+
+    fn select(&self, call: &Call) -> Result<Arc<Mounted>, Refused> {
+        self.registry
+            .select(call)
+            .ok_or_else(|| Refused::With(self.unmatched(call)))
+    }
+
+    /// What a call gets that no stub is for: `UNIMPLEMENTED` when nothing knows its method, and a status of its own when
+    /// the method is known, so that no client mistakes a mistake in the test for an old server.
+    fn unmatched(&self, call: &Call) -> Status {
+        let (near, far) = self.registry.labels(call);
+        let name = call.full_name().trim_start_matches('/');
+        let known = call.is_typed() || !near.is_empty();
+        let text = match (near.as_slice(), far.as_slice()) {
+            ([], []) => format!("no stub for {name}: nothing is mounted"),
+            ([], far) => format!("no stub for {name}; mounted are {}", far.join(", ")),
+            (near, _) => format!(
+                "no stub for {name} accepts this call: {} did not",
+                near.join(", ")
+            ),
+        };
+        tracing::warn!(%call, "unmatched call: {text}");
+        Status::new(
+            if known {
+                Code::FailedPrecondition
+            } else {
+                Code::Unimplemented
+            },
+            text,
+        )
+    }
+}
+
+fn shape_name(call: &Call) -> String {
+    call.shape()
+        .map(|shape| shape.to_string())
+        .unwrap_or_default()
+}
+
+fn schemaless_shape(path: &str) -> Option<Shape> {
+    match path.strip_prefix("/rpcplugin.v1.Plugin/")? {
+        "BidiStream" => Some(Shape::BidiStreaming),
+        "Call" => Some(Shape::Unary),
+        "ClientStream" => Some(Shape::ClientStreaming),
+        "ServerStream" => Some(Shape::ServerStreaming),
+        _ => None,
+    }
+}
+
+/// Whether it is a gRPC call at all, as the
+/// [protocol](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) has it.
+fn check(parts: &Parts) -> Result<(), Response<()>> {
+    let refuse = |status| {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        Err(response)
+    };
+    if parts.method != Method::POST {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let content_type = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(http::HeaderValue::as_bytes);
+    match content_type {
+        Some(content_type) if content_type.starts_with(b"application/grpc") => Ok(()),
+        _ => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
+
+/// The refusal of a compression that the mock does not speak.
+fn unknown_encoding(headers: &HeaderMap) -> Option<Status> {
+    let encoding = headers
+        .get("grpc-encoding")?
+        .to_str()
+        .unwrap_or("(not text)");
+    if encoding == "identity" {
+        return None;
+    }
+    let mut status = Status::unimplemented(format!(
+        "the request is compressed with `{encoding}`; this mock takes `identity`"
+    ));
+    let accepted = tonic::metadata::MetadataValue::from_static("identity");
+    status
+        .metadata_mut()
+        .insert("grpc-accept-encoding", accepted);
+    Some(status)
+}

@@ -1,0 +1,35 @@
+//! The services that belong to the plumbing and not to the plugin.
+
+use crate::proto;
+use crate::schema::pool::Schema;
+use prost::Message as _;
+use std::sync::LazyLock;
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let sets = [
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        proto::FILE_DESCRIPTOR_SET,
+    ];
+    let mut all = prost_types::FileDescriptorSet::default();
+    for set in sets {
+        let set = prost_types::FileDescriptorSet::decode(set)
+            .expect("a compiled-in descriptor set is valid");
+        all.file.extend(set.file);
+    }
+    Schema::from_descriptor_set(all.encode_to_vec())
+        .expect("the compiled-in descriptor sets fit together")
+});
+
+/// Health, reflection and the schemaless service, which need no asking.
+pub(crate) fn infrastructure() -> &'static Schema {
+    &SCHEMA
+}
+
+/// Whether the service or method of that full name is one of them.
+pub(crate) fn is_infrastructure(full_name: &str) -> bool {
+    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
+        .iter()
+        .any(|prefix| full_name.starts_with(prefix))
+}

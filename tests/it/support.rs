@@ -1,0 +1,74 @@
+//! What the tests share.
+
+use rpcplugin_testkit::{MockServer, Schema};
+use std::time::Duration;
+
+/// The echo service of `proto/echo/v1/echo.proto`, as tonic generates it.
+#[expect(
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::exhaustive_enums,
+    clippy::exhaustive_structs,
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    clippy::too_many_lines,
+    clippy::use_self,
+    reason = "generated"
+)]
+pub(crate) mod echo {
+    tonic::include_proto!("echo.v1");
+}
+
+pub(crate) const ECHO_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bin"));
+
+pub(crate) fn echo_schema() -> Schema {
+    Schema::from_descriptor_set(ECHO_DESCRIPTOR_SET).expect("the echo schema is valid")
+}
+
+/// The three transports of a mock server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Memory,
+    Tcp,
+    Unix,
+}
+
+impl Transport {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Tcp, Self::Unix];
+
+    /// A schemaless mock.
+    pub(crate) async fn start(self) -> MockServer {
+        match self {
+            Self::Memory => MockServer::memory().await,
+            Self::Tcp => MockServer::start().await,
+            Self::Unix => MockServer::unix().await,
+        }
+    }
+
+    /// A mock of the echo service.
+    pub(crate) async fn start_echo(self) -> MockServer {
+        let builder = MockServer::builder().schema(echo_schema());
+        match self {
+            Self::Memory => builder.memory().start().await,
+            Self::Tcp => builder.tcp().start().await,
+            Self::Unix => builder.unix().start().await,
+        }
+    }
+}
+
+/// Bounds every wait of a test that could hang.
+#[track_caller]
+pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let place = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(Duration::from_secs(20), future).await {
+            Ok(output) => output,
+            Err(_) => panic!("nothing happened within 20 s at {place}"),
+        }
+    }
+}
