@@ -1,20 +1,25 @@
 //! Calls as people write them: a builder that is awaited.
 
-use crate::client::stream::{Explain, Response, ResponseStream};
+use crate::client::stream::{Response, ResponseStream};
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
 use crate::wire::{status, timeout};
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tonic::{
-    Request, Status, Streaming,
+    Code, Request, Status, Streaming,
     metadata::{
         AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
     },
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Opened<T> = Result<(tonic::Response<Streaming<T>>, Explain), Error>;
+type Opened<T> = Result<(tonic::Response<Streaming<T>>, Telling), Error>;
 /// Everything of a call but its settings.
 pub(super) type Open<T> = Box<dyn FnOnce(Settings) -> BoxFuture<Opened<T>> + Send>;
 
@@ -171,10 +176,10 @@ impl<T: Send + 'static> UnaryCall<T> {
     ///
     /// When the call could not be made, or ended with another status than `OK`.
     pub async fn response(self) -> Result<Response<T>, Error> {
-        let (response, explain) = (self.open)(self.settings).await?;
+        let (response, telling) = (self.open)(self.settings).await?;
         let (metadata, mut replies, _) = response.into_parts();
         let only = only_message(&mut replies).await;
-        let (message, trailers) = only.map_err(|status| explain(status))?;
+        let (message, trailers) = only.map_err(|status| telling.explain(status))?;
         Ok(Response {
             message,
             metadata,
@@ -212,33 +217,45 @@ impl<T: Send + 'static> IntoFuture for StreamCall<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (response, explain) = (self.open)(self.settings).await?;
-            Ok(ResponseStream::new(response, explain))
+            let (response, telling) = (self.open)(self.settings).await?;
+            Ok(ResponseStream::new(response, telling))
         })
     }
 }
 
-/// How a failed call of `name` is told. A failure of our own comes back as itself.
-pub(super) fn explain(name: String, address: String, hint: Option<String>) -> Explain {
-    Arc::new(move |status: Status| {
+/// How a failed call is told.
+#[derive(Clone, Debug)]
+pub(super) struct Telling {
+    pub(super) name: String,
+    pub(super) address: String,
+    /// What an `UNIMPLEMENTED` most likely means.
+    pub(super) hint: Option<&'static str>,
+    /// A message of our own that did not fit, which is the cause of whatever the call ended with.
+    pub(super) failure: Arc<OnceLock<Error>>,
+}
+
+impl Telling {
+    /// The status as an error that names the call. A failure of our own comes back as itself.
+    pub(super) fn explain(&self, status: Status) -> Error {
         let own =
             std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
-        if let Some(own) = own {
+        if let Some(own) = self.failure.get().or(own) {
             return own.clone();
         }
         let code = status.code();
-        let mut text = format!("{name} at {address} failed: {}", status::name(code));
-        for more in [
-            status.message(),
-            hint.as_deref()
-                .filter(|_| code == tonic::Code::Unimplemented)
-                .unwrap_or(""),
-        ] {
+        let mut text = format!(
+            "{} at {} failed: {}",
+            self.name,
+            self.address,
+            status::name(code)
+        );
+        let hint = self.hint.filter(|_| code == Code::Unimplemented);
+        for more in [status.message(), hint.unwrap_or_default()] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
             }
         }
         Error::new(Kind::Status, text).with_status(status)
-    })
+    }
 }

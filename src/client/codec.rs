@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Kind};
 use crate::proto::rpcplugin::v1::CallRequest;
-use crate::schema::{Method, json};
+use crate::schema::{Method, Shape, json};
 use bytes::Buf as _;
 use prost::Message as _;
 use prost_types::Struct;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -15,20 +15,71 @@ use tonic::{
 
 /// How the JSON of one call becomes messages.
 #[derive(Clone, Debug)]
-pub(crate) enum JsonCodec {
+pub(crate) struct JsonCodec {
+    form: Form,
+    /// The first message that did not fit. tonic keeps no more than the text of an encoder's error.
+    failure: Arc<OnceLock<Error>>,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
     /// By the schema of the method.
     Schema(Arc<Method>),
-    /// As a struct, with the method's name in the message.
-    Schemaless { method: String },
+    /// As structs, with the method's name in the first message. A stream is opened by a message with the name alone, so
+    /// that the server knows the method before there are arguments.
+    Schemaless { method: String, opening: bool },
 }
 
 impl JsonCodec {
+    pub(crate) fn by_schema(method: Arc<Method>) -> Self {
+        Self::new(Form::Schema(method))
+    }
+
+    pub(crate) fn schemaless(method: String, shape: Shape) -> Self {
+        let opening = shape.streams_requests();
+        Self::new(Form::Schemaless { method, opening })
+    }
+
+    fn new(form: Form) -> Self {
+        Self {
+            form,
+            failure: Arc::default(),
+        }
+    }
+
     /// Whether these arguments fit, told before anything is sent.
     pub(crate) fn check(&self, args: &Value) -> Result<(), Error> {
-        match self {
-            Self::Schema(method) => json::to_message(method.input(), args).map(drop),
-            Self::Schemaless { .. } => to_struct(args).map(drop),
+        match &self.form {
+            Form::Schema(method) => json::to_message(method.input(), args).map(drop),
+            Form::Schemaless { .. } => to_struct(args).map(drop),
         }
+    }
+
+    /// How many messages of no content the stream begins with.
+    pub(crate) fn openings(&self) -> usize {
+        usize::from(matches!(self.form, Form::Schemaless { opening: true, .. }))
+    }
+
+    /// Where a message that does not fit is told.
+    pub(crate) fn failure(&self) -> Arc<OnceLock<Error>> {
+        Arc::clone(&self.failure)
+    }
+
+    fn encode(&mut self, args: &Value, buffer: &mut EncodeBuf<'_>) -> Result<(), Error> {
+        let encoded = match &mut self.form {
+            Form::Schema(method) => json::to_message(method.input(), args)?.encode(buffer),
+            Form::Schemaless { method, opening } => {
+                let opens = std::mem::take(opening);
+                let request = CallRequest {
+                    method: std::mem::take(method),
+                    args: if opens { None } else { Some(to_struct(args)?) },
+                };
+                request.encode(buffer)
+            }
+        };
+        encoded.map_err(|error| {
+            Error::new(Kind::Message, "the message does not fit its buffer").caused_by(error)
+        })
     }
 }
 
@@ -55,18 +106,10 @@ impl Encoder for JsonEncoder {
     type Error = Status;
 
     fn encode(&mut self, args: Value, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        match &mut self.0 {
-            JsonCodec::Schema(method) => json::to_message(method.input(), &args)?.encode(buffer),
-            JsonCodec::Schemaless { method } => {
-                let request = CallRequest {
-                    // Only the first message of a stream needs it.
-                    method: std::mem::take(method),
-                    args: Some(to_struct(&args)?),
-                };
-                request.encode(buffer)
-            }
-        }
-        .map_err(|error| Status::internal(error.to_string()))
+        self.0.encode(&args, buffer).map_err(|error| {
+            let failure = self.0.failure.get_or_init(|| error);
+            Status::invalid_argument(failure.to_string())
+        })
     }
 }
 
@@ -79,9 +122,9 @@ impl Decoder for JsonDecoder {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Value>, Status> {
         let bytes = buffer.copy_to_bytes(buffer.remaining());
-        let value = match &self.0 {
-            JsonCodec::Schema(method) => json::from_bytes(method.output(), &bytes)?,
-            JsonCodec::Schemaless { .. } => {
+        let value = match &self.0.form {
+            Form::Schema(method) => json::from_bytes(method.output(), &bytes)?,
+            Form::Schemaless { .. } => {
                 let reply = Struct::decode(bytes).map_err(|error| {
                     let text = "the reply is not a google.protobuf.Struct";
                     Status::from(Error::new(Kind::Message, text).caused_by(error))

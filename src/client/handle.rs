@@ -2,7 +2,7 @@
 
 use crate::address::{Address, IntoAddress};
 use crate::client::builder::ClientBuilder;
-use crate::client::call::{self, Open, Started, StreamCall, UnaryCall};
+use crate::client::call::{Open, Started, StreamCall, Telling, UnaryCall};
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
 use crate::client::resolver::{Resolver, Target};
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::watch, time::timeout_at};
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, body::Body, client::Grpc, codec::Codec, codegen::Service};
 use tonic_prost::ProstCodec;
 
@@ -225,14 +225,10 @@ impl Client {
         Box::new(move |settings| {
             Box::pin(async move {
                 let started = settings.start(client.inner.config.timeout)?;
-                let explain = call::explain(path.clone(), client.address().to_string(), None);
+                let telling = client.telling(path.clone());
                 let path = parse_path(&path)?;
-                let opened = client
-                    .open(started, path, requests, ProstCodec::default())
-                    .await;
-                opened
-                    .map(|response| (response, Arc::clone(&explain)))
-                    .map_err(|status| explain(status))
+                let opened = client.open(started, path, requests, ProstCodec::default());
+                told(opened.await, telling)
             })
         })
     }
@@ -243,8 +239,11 @@ impl Client {
             Box::pin(async move {
                 let started = settings.start(client.inner.config.timeout)?;
                 let target = client.resolve(&method, shape, &started).await?;
-                let hint = target.guessed.then(|| NO_SCHEMA.to_owned());
-                let explain = call::explain(method, client.address().to_string(), hint);
+                let telling = Telling {
+                    hint: target.guessed.then_some(NO_SCHEMA),
+                    failure: target.codec.failure(),
+                    ..client.telling(method)
+                };
                 let opened = match args {
                     Args::One(args) => {
                         target.codec.check(&args)?;
@@ -252,13 +251,24 @@ impl Client {
                             .open(started, target.path, tokio_stream::once(args), target.codec)
                             .await
                     }
-                    Args::Many(args) => client.open(started, target.path, args, target.codec).await,
+                    Args::Many(args) => {
+                        let openings = vec![Value::Null; target.codec.openings()];
+                        let args = tokio_stream::iter(openings).chain(args);
+                        client.open(started, target.path, args, target.codec).await
+                    }
                 };
-                opened
-                    .map(|response| (response, Arc::clone(&explain)))
-                    .map_err(|status| explain(status))
+                told(opened, telling)
             })
         })
+    }
+
+    fn telling(&self, name: String) -> Telling {
+        Telling {
+            name,
+            address: self.address().to_string(),
+            hint: None,
+            failure: Arc::default(),
+        }
     }
 
     /// Finds the method, within the call's deadline.
@@ -307,6 +317,14 @@ impl Client {
 
 const NO_SCHEMA: &str = "the server has no reflection service and does not serve rpcplugin.v1.Plugin; \
      give `Client::builder()` its `.descriptor_set(..)`";
+
+/// What was opened, with how its failures are told.
+fn told<T>(opened: Result<T, Status>, telling: Telling) -> Result<(T, Telling), Error> {
+    match opened {
+        Ok(opened) => Ok((opened, telling)),
+        Err(status) => Err(telling.explain(status)),
+    }
+}
 
 enum Args {
     Many(Pin<Box<dyn Stream<Item = Value> + Send>>),

@@ -93,7 +93,7 @@ fn typed(method: Arc<Method>, shape: Shape) -> Result<Target, Error> {
     }
     Ok(Target {
         path: method.path_and_query().clone(),
-        codec: JsonCodec::Schema(method),
+        codec: JsonCodec::by_schema(method),
         guessed: false,
     })
 }
@@ -105,10 +105,9 @@ fn schemaless(name: &str, shape: Shape, guessed: bool) -> Target {
         Shape::ServerStreaming => "/rpcplugin.v1.Plugin/ServerStream",
         Shape::Unary => "/rpcplugin.v1.Plugin/Call",
     };
-    let method = name.to_owned();
     Target {
         path: PathAndQuery::from_static(path),
-        codec: JsonCodec::Schemaless { method },
+        codec: JsonCodec::schemaless(name.to_owned(), shape),
         guessed,
     }
 }

@@ -1,14 +1,14 @@
 //! What comes back from a call.
 
+use crate::client::call::Telling;
 use crate::error::Error;
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 use tokio_stream::Stream;
-use tonic::{Status, Streaming, metadata::MetadataMap};
+use tonic::{Streaming, metadata::MetadataMap};
 
 /// A reply with the metadata around it.
 ///
@@ -57,9 +57,6 @@ impl<T> Response<T> {
     }
 }
 
-/// Turns a status into an error that names the call.
-pub(super) type Explain = Arc<dyn Fn(Status) -> Error + Send + Sync>;
-
 /// The replies of a server-streaming or bidi-streaming call, one by one.
 ///
 /// Read it with [`message`](Self::message), or as a [`Stream`]. Dropping it before its end resets the call.
@@ -67,16 +64,16 @@ pub(super) type Explain = Arc<dyn Fn(Status) -> Error + Send + Sync>;
 pub struct ResponseStream<T> {
     inner: Streaming<T>,
     metadata: MetadataMap,
-    explain: Explain,
+    telling: Telling,
 }
 
 impl<T> ResponseStream<T> {
-    pub(super) fn new(response: tonic::Response<Streaming<T>>, explain: Explain) -> Self {
+    pub(super) fn new(response: tonic::Response<Streaming<T>>, telling: Telling) -> Self {
         let (metadata, inner, _) = response.into_parts();
         Self {
             inner,
             metadata,
-            explain,
+            telling,
         }
     }
 
@@ -91,7 +88,7 @@ impl<T> ResponseStream<T> {
         self.inner
             .message()
             .await
-            .map_err(|status| (self.explain)(status))
+            .map_err(|status| self.telling.explain(status))
     }
 
     /// The metadata that came before the first reply (the response headers).
@@ -110,7 +107,7 @@ impl<T> ResponseStream<T> {
             .inner
             .trailers()
             .await
-            .map_err(|status| (self.explain)(status))?;
+            .map_err(|status| self.telling.explain(status))?;
         Ok(trailers.unwrap_or_default())
     }
 }
@@ -120,7 +117,7 @@ impl<T> Stream for ResponseStream<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.inner).poll_next(cx);
-        next.map(|next| next.map(|next| next.map_err(|status| (self.explain)(status))))
+        next.map(|next| next.map(|next| next.map_err(|status| self.telling.explain(status))))
     }
 }
 

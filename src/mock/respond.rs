@@ -9,6 +9,7 @@ use crate::wire::{ReadError, Reader, status};
 use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
 use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use serde_json::Value;
 use std::{
     any::Any,
     future::{pending, poll_fn},
@@ -130,6 +131,7 @@ impl Responding {
         };
         let mut running = pin!(running);
         let mut stream = self.headers(metadata)?;
+        ends.requests = ends.requests.filter(|_| self.open);
         let mut sending = true;
         let end = loop {
             tokio::select! {
@@ -145,16 +147,18 @@ impl Responding {
                 status = ends.ending.wait() => break status,
                 stopped = send::stopped(&mut stream) => {
                     let gone = self.gone(stopped);
-                    let _ = ends.requests.try_send(Err(Status::cancelled(gone.0.to_string())));
+                    ends.break_off(Status::cancelled(gone.0.to_string()));
                     return Err(gone);
                 }
-                forwarded = forward(&self.call, &mut self.reader, &ends.requests), if self.open => {
-                    self.open = false;
+                forwarded = forward(&self.call, &mut self.reader, ends.requests.as_ref()), if self.open => {
                     if let Err(error) = forwarded {
                         let (gone, status) = self.broken(&error);
-                        let _ = ends.requests.try_send(Err(status));
+                        ends.break_off(status);
                         return Err(gone);
                     }
+                    // The holder of the stream sees the end of the requests.
+                    ends.requests = None;
+                    self.open = false;
                 }
             }
         };
@@ -308,10 +312,13 @@ async fn drain(call: &Call, reader: &mut Reader) -> ReadError {
 async fn forward(
     call: &Call,
     reader: &mut Reader,
-    requests: &mpsc::Sender<Result<serde_json::Value, Status>>,
+    requests: Option<&mpsc::Sender<Result<Value, Status>>>,
 ) -> Result<(), ReadError> {
     loop {
-        let Ok(permit) = requests.reserve().await else {
+        let Some(Ok(permit)) = (match requests {
+            Some(requests) => Some(requests.reserve().await),
+            None => None,
+        }) else {
             // Nobody takes them: they are recorded, and a client that sends without end must not hang.
             return Err(drain(call, reader).await);
         };

@@ -1,8 +1,22 @@
 //! The tests of `rpcplugin-testkit`, in one binary. One file for each thing that is promised.
 
 mod address;
+mod architecture;
+mod calls;
 mod config;
+mod connection;
+mod deadlines;
 mod front_door;
 mod grpcio;
+mod health;
+mod journal;
+mod judges;
+mod lifecycle;
+mod load;
+mod metadata;
+mod raw;
+mod reflection;
 mod schema;
+mod streams;
+mod stubs;
 mod support;

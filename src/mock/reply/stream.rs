@@ -1,11 +1,11 @@
 //! Both ends of a call in the test's hands.
 
 use crate::error::{Error, Kind};
-use crate::mock::journal::Call;
+use crate::mock::journal::{Call, RecordedMessage};
 use crate::wire::message::Framed;
 use prost::Message;
 use serde_json::Value;
-use std::{fmt, future::pending, time::Duration};
+use std::{collections::VecDeque, fmt, future::pending, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -52,6 +52,8 @@ impl CallStreams {
 #[must_use = "dropping it cancels the call"]
 pub struct CallStream {
     call: Call,
+    /// What arrived before the stub was chosen.
+    backlog: VecDeque<Value>,
     requests: mpsc::Receiver<Result<Value, Status>>,
     replies: mpsc::Sender<Framed>,
     ending: Option<oneshot::Sender<Status>>,
@@ -60,8 +62,8 @@ pub struct CallStream {
 /// The mock's side of a [`CallStream`].
 #[derive(Debug)]
 pub(crate) struct CallStreamEnds {
-    /// Closed once the stream is dropped.
-    pub(crate) requests: mpsc::Sender<Result<Value, Status>>,
+    /// Closed once the stream is dropped; `None` once the client has sent all.
+    pub(crate) requests: Option<mpsc::Sender<Result<Value, Status>>>,
     pub(crate) replies: mpsc::Receiver<Framed>,
     pub(crate) ending: Ending,
 }
@@ -97,6 +99,16 @@ impl Ending {
     }
 }
 
+impl CallStreamEnds {
+    /// Tells the holder of the stream that no request will come any more.
+    pub(crate) fn break_off(&self, status: Status) {
+        if let Some(requests) = &self.requests {
+            // With a message still waiting there it is told by the closed channel alone.
+            let _ = requests.try_send(Err(status));
+        }
+    }
+}
+
 impl CallStream {
     /// A stream, and the mock's ends of it. `cancels` tells whether dropping it cancels the call.
     pub(crate) fn new(call: Call, cancels: bool) -> (Self, CallStreamEnds) {
@@ -105,13 +117,14 @@ impl CallStream {
         let (replies, sent) = mpsc::channel(1);
         let (ending, ended) = oneshot::channel();
         let stream = Self {
+            backlog: call.requests().iter().map(RecordedMessage::json).collect(),
             call,
             requests: received,
             replies,
             ending: Some(ending),
         };
         let ends = CallStreamEnds {
-            requests,
+            requests: Some(requests),
             replies: sent,
             ending: Ending {
                 told: Some(ended),
@@ -135,6 +148,9 @@ impl CallStream {
     ///
     /// When the client cancels the call or its connection is lost.
     pub async fn recv(&mut self) -> Result<Option<Value>, Error> {
+        if let Some(message) = self.backlog.pop_front() {
+            return Ok(Some(message));
+        }
         self.requests.recv().await.transpose().map_err(|status| {
             let text = format!(
                 "the call of {} was cut: {}",
