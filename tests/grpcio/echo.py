@@ -3,19 +3,7 @@
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-# By whether the client streams, and whether the server does.
-MULTICALLABLES = {
-    (False, False): grpc.Channel.unary_unary,
-    (False, True): grpc.Channel.unary_stream,
-    (True, False): grpc.Channel.stream_unary,
-    (True, True): grpc.Channel.stream_stream,
-}
-HANDLERS = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
+ARITIES = {False: "unary", True: "stream"}
 
 
 def load(path):
@@ -34,7 +22,8 @@ def message(pool, name):
 
 
 def shape(method):
-    return (method.client_streaming, method.server_streaming)
+    """The name that grpcio has for the shape of a method, such as `unary_stream`."""
+    return f"{ARITIES[method.client_streaming]}_{ARITIES[method.server_streaming]}"
 
 
 class Stub:
@@ -42,8 +31,7 @@ class Stub:
 
     def __init__(self, channel, service):
         for method in service.methods:
-            multicallable = MULTICALLABLES[shape(method)](
-                channel,
+            multicallable = getattr(channel, shape(method))(
                 f"/{service.full_name}/{method.name}",
                 request_serializer=message_factory.GetMessageClass(method.input_type).SerializeToString,
                 response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
@@ -52,11 +40,11 @@ class Stub:
 
 
 def handlers(service, servicer):
-    """The handlers of a service, of which each method is the servicer's method of that name."""
+    """The handlers of a service: for each method, the servicer's method of that name."""
     return grpc.method_handlers_generic_handler(
         service.full_name,
         {
-            method.name: HANDLERS[shape(method)](
+            method.name: getattr(grpc, f"{shape(method)}_rpc_method_handler")(
                 getattr(servicer, method.name),
                 request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
                 response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,

@@ -173,6 +173,20 @@ fn requests() -> (mpsc::UnboundedSender<Value>, UnboundedReceiverStream<Value>) 
     (sender, UnboundedReceiverStream::new(receiver))
 }
 
+/// The JSON that the scripts send, and what they get for it.
+fn full_request() -> Value {
+    json!({
+        "message": "héllo", "times": -3, "bigNumber": 9_007_199_254_740_993_i64, "mood": "MOOD_LOUD",
+        "tags": ["a", "", "c"], "counts": {"one": 1, "zero": 0}, "nickname": "", "room": 0,
+        "sentAt": "2024-02-29T12:00:00.000000001Z", "blob": "AP8=", "ratio": 0.1,
+    })
+}
+
+fn joined(call: &Call) -> Value {
+    let words: Vec<_> = call.requests().iter().map(|request| request.json()["message"].clone()).collect();
+    json!({"message": Value::from(words.clone()).to_string(), "count": words.len()})
+}
+
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_python_client_calls_the_mock_in_all_four_shapes() {
@@ -181,15 +195,183 @@ async fn a_python_client_calls_the_mock_in_all_four_shapes() {
         let request = call.request();
         json!({"message": request["message"], "count": request["times"], "blob": request["blob"]})
     }));
-    let counted = [json!({"count": 1}), json!({"count": 0}), json!({"count": 3})];
-    server.mount(Stub::method("Split").reply(Reply::stream(counted.clone())));
-    server.mount(Stub::method("Join").reply(|call: &Call| {
-        let requests = call.requests();
-        json!({"message": format!("{requests:?}").len().to_string(), "count": requests.len()})
-    }));
+    let counts = [1, 0, 3].map(|count| json!({"count": count}));
+    server.mount(Stub::method("Split").reply(Reply::stream(counts)));
+    server.mount(Stub::method("Join").reply(joined));
     server.mount(Stub::method("Chat").reply(chat_in_capitals));
 
     let mut python = Python::client(&server, "shapes");
     let told = python.told().await;
     python.finish().await;
+
+    assert_eq!(
+        told,
+        json!({
+            "said": ["héllo", -3, "00ff"],
+            "split": [1, 0, 3],
+            "joined": [r#"["x","y",""]"#, 3],
+            "chatted": ["ONE", "TWO", "OK"],
+        })
+    );
+    let calls = server.calls();
+    assert_eq!(
+        calls,
+        [
+            ("echo.v1.Echo/Say", full_request()),
+            ("echo.v1.Echo/Split", json!({"message": "a b c"})),
+            ("echo.v1.Echo/Join", json!([{"message": "x"}, {"message": "y"}, {}])),
+            ("echo.v1.Echo/Chat", json!([{"message": "one"}, {"message": "two"}])),
+        ]
+    );
+    let typed: echo::EchoRequest = calls[0].message().unwrap();
+    assert_eq!(typed.nickname.as_deref(), Some(""));
+    assert_eq!(typed.target, Some(echo::echo_request::Target::Room(0)));
+    let replies = |call: &Call| call.replies().iter().map(|reply| reply.json()).collect::<Vec<_>>();
+    assert_eq!(replies(&calls[1]).len(), 3);
+    assert_eq!(replies(&calls[3]).iter().map(|reply| reply["message"].clone()).collect::<Value>(), json!(["ONE", "TWO"]));
+    for call in &calls {
+        assert_eq!(call.outcome(), Some(Outcome::Ok), "{call}");
+        assert_eq!(call.timeout(), None, "{call}");
+        assert_eq!(call.connection_id(), 1, "{call}");
+        assert!(texts(call.metadata(), "user-agent")[0].starts_with("grpc-python/"), "{call}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
+    let server = Transport::Tcp.start_echo().await;
+    let reply = Reply::json(json!({})).metadata("x-head", "a").metadata("x-head", "b, c").metadata_bin("x-head-bin", [0, 255]);
+    server.mount(Stub::any().reply(reply.trailer("x-tail", "ü").trailer_bin("x-tail-bin", "")));
+    let mut python = Python::client(&server, "metadata");
+    let told = python.told().await;
+    python.finish().await;
+    assert_eq!(told, json!({}));
+
+    let call = &server.calls()[0];
+    assert_eq!(texts(call.metadata(), "x-tag"), ["one", "two, three"]);
+    assert_eq!(bytes(call.metadata(), "x-raw-bin"), b"\x00\xff,");
+    assert_eq!(bytes(call.metadata(), "x-empty-bin"), b"");
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn a_python_client_reads_the_status_that_the_mock_gives() {
+    let server = Transport::Tcp.start_echo().await;
+    let refused = Reply::status(Code::ResourceExhausted, "zu groß: 150 % 🚫\nzweite Zeile").details(&b"opaque \x00\xff"[..]);
+    server.mount(Stub::method("Echo.Say").reply(refused.trailer("x-hint", "smaller").trailer_bin("x-hint-bin", [0, 255])));
+    let broken_off = Reply::stream([json!({"message": "one"})]).end_with(Status::aborted("that was all"));
+    server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "once more")));
+    let mut python = Python::client(&server, "status");
+    for _ in 0..4 {
+        println!("{}", python.told().await);
+    }
+    python.finish().await;
+    println!("{:?}", server.journal());
+    let outcomes: Vec<_> = server.calls().iter().map(Call::outcome).collect();
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn the_mock_sees_the_deadline_of_a_python_client() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::any().reply(json!({})));
+    server.mount(Stub::any().when(json!({"message": "never"})).reply(|_: Call| pending::<Value>()));
+    let mut python = Python::client(&server, "deadline");
+    println!("{}", python.told().await);
+    let calls = server.wait_for_calls(3).await;
+    println!("{:?}", within(calls[2].ended()).await);
+    python.finish().await;
+    println!("{:?}", calls.iter().map(Call::timeout).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn a_call_that_a_python_client_cancels_is_recorded_as_cancelled() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::method("Echo.Say").reply(|_: Call| pending::<Value>()));
+    server.mount(Stub::method("Chat").reply(chat_in_capitals));
+    let mut python = Python::client(&server, "cancel");
+    let said = server.next_call().await;
+    python.go_on();
+    println!("{}", python.told().await);
+    println!("{:?}", within(said.ended()).await);
+    println!("{}", python.told().await);
+    let chat = server.next_call().await;
+    println!("{:?}", within(chat.ended()).await);
+    python.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn a_python_client_checks_and_watches_the_health_of_the_mock() {
+    let server = Transport::Tcp.start_echo().await;
+    let mut python = Python::client(&server, "health");
+    println!("{}", python.told().await);
+    println!("{}", python.told().await);
+    println!("{}", python.told().await);
+    server.set_health("echo.v1.Echo", ServingStatus::NotServing);
+    println!("{}", python.told().await);
+    println!("{}", python.told().await);
+    for call in server.calls_to("grpc.health.v1.Health/Watch") {
+        println!("{:?}", within(call.ended()).await);
+    }
+    for call in server.calls_to("grpc.health.v1.Health/Check") {
+        println!("{call}");
+    }
+    python.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn a_python_client_calls_by_what_the_reflection_of_the_mock_tells() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::any().reply(|call: &Call| json!({"message": call.request()["message"]})));
+    let mut python = Python::client(&server, "reflection");
+    for _ in 0..4 {
+        println!("{}", python.told().await);
+    }
+    python.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn unknown_symbol() {
+    let server = Transport::Tcp.start_echo().await;
+    let mut python = Python::client(&server, "unknown_symbol");
+    println!("{}", python.told().await);
+    python.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn megabytes_pass() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::method("Echo.Say").reply(|call: &Call| json!({"blob": call.request()["blob"]})));
+    server.mount(Stub::method("Chat").reply(chat_in_capitals));
+    let mut python = Python::client(&server, "megabytes");
+    println!("{}", python.told().await);
+    python.finish().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn compressed() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::any().reply(json!({})));
+    let mut python = Python::client(&server, "compressed");
+    println!("{}", python.told().await);
+    python.finish().await;
+    println!("{}", server.journal());
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn unix_client() {
+    let server = Transport::Unix.start_echo().await;
+    server.mount(Stub::any().reply(json!({})));
+    let mut python = Python::client(&server, "compressed");
+    println!("{}", python.told().await);
+    python.finish().await;
+    println!("{}", server.journal());
 }
