@@ -341,7 +341,7 @@ async fn make(stub: &Mounted, call: Call) -> Reply {
         Responder::Fixed(reply) => reply.clone(),
         Responder::Sync(closure) => {
             let made = catch_unwind(AssertUnwindSafe(|| closure(&call)));
-            made.unwrap_or_else(|panic| panicked(&*panic).into())
+            made.unwrap_or_else(|panic| panicked("the stub's reply", &*panic).into())
         }
         Responder::Async(closure) => {
             let made = caught(async move { closure(call).await }).await;
@@ -357,17 +357,15 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Status> {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
         match polled {
             Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+            Err(panic) => Poll::Ready(Err(panicked("the stub's reply", &*panic))),
         }
     })
     .await
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Status {
+/// What the client of a test's own panic is told.
+pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Status {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Status::internal(format!(
-        "the stub's reply panicked: {}",
-        text.unwrap_or("(no text)")
-    ))
+    Status::internal(format!("{what} panicked: {}", text.unwrap_or("(no text)")))
 }

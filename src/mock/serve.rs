@@ -3,7 +3,7 @@
 use crate::mock::builtin::Builtin;
 use crate::mock::journal::{Arrived, Call, Connection, Journal, Outcome, Target};
 use crate::mock::registry::{Mounted, Registry};
-use crate::mock::respond::{Responding, outcome_of, refusal};
+use crate::mock::respond::{Responding, outcome_of, panicked, refusal};
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::{Schema, Shape};
 use crate::wire::{ReadError, Reader, timeout};
@@ -11,7 +11,10 @@ use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use prost::Message as _;
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -248,9 +251,10 @@ impl Service {
     }
 
     fn select(&self, call: &Call) -> Result<Arc<Mounted>, Refused> {
-        self.registry
-            .select(call)
-            .ok_or_else(|| Refused::With(self.unmatched(call)))
+        let selected = catch_unwind(AssertUnwindSafe(|| self.registry.select(call)));
+        let selected =
+            selected.map_err(|panic| Refused::With(panicked("a stub's condition", &*panic)))?;
+        selected.ok_or_else(|| Refused::With(self.unmatched(call)))
     }
 
     /// What a call gets that no stub is for: `UNIMPLEMENTED` when nothing knows its method, and a status of its own when

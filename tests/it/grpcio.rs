@@ -183,7 +183,11 @@ fn full_request() -> Value {
 }
 
 fn joined(call: &Call) -> Value {
-    let words: Vec<_> = call.requests().iter().map(|request| request.json()["message"].clone()).collect();
+    let words: Vec<_> = call
+        .requests()
+        .iter()
+        .map(|request| request.json()["message"].clone())
+        .collect();
     json!({"message": Value::from(words.clone()).to_string(), "count": words.len()})
 }
 
@@ -219,21 +223,41 @@ async fn a_python_client_calls_the_mock_in_all_four_shapes() {
         [
             ("echo.v1.Echo/Say", full_request()),
             ("echo.v1.Echo/Split", json!({"message": "a b c"})),
-            ("echo.v1.Echo/Join", json!([{"message": "x"}, {"message": "y"}, {}])),
-            ("echo.v1.Echo/Chat", json!([{"message": "one"}, {"message": "two"}])),
+            (
+                "echo.v1.Echo/Join",
+                json!([{"message": "x"}, {"message": "y"}, {}])
+            ),
+            (
+                "echo.v1.Echo/Chat",
+                json!([{"message": "one"}, {"message": "two"}])
+            ),
         ]
     );
     let typed: echo::EchoRequest = calls[0].message().unwrap();
     assert_eq!(typed.nickname.as_deref(), Some(""));
     assert_eq!(typed.target, Some(echo::echo_request::Target::Room(0)));
-    let replies = |call: &Call| call.replies().iter().map(|reply| reply.json()).collect::<Vec<_>>();
+    let replies = |call: &Call| {
+        call.replies()
+            .iter()
+            .map(|reply| reply.json())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(replies(&calls[1]).len(), 3);
-    assert_eq!(replies(&calls[3]).iter().map(|reply| reply["message"].clone()).collect::<Value>(), json!(["ONE", "TWO"]));
+    assert_eq!(
+        replies(&calls[3])
+            .iter()
+            .map(|reply| reply["message"].clone())
+            .collect::<Value>(),
+        json!(["ONE", "TWO"])
+    );
     for call in &calls {
         assert_eq!(call.outcome(), Some(Outcome::Ok), "{call}");
         assert_eq!(call.timeout(), None, "{call}");
         assert_eq!(call.connection_id(), 1, "{call}");
-        assert!(texts(call.metadata(), "user-agent")[0].starts_with("grpc-python/"), "{call}");
+        assert!(
+            texts(call.metadata(), "user-agent")[0].starts_with("grpc-python/"),
+            "{call}"
+        );
     }
 }
 
@@ -241,7 +265,10 @@ async fn a_python_client_calls_the_mock_in_all_four_shapes() {
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
     let server = Transport::Tcp.start_echo().await;
-    let reply = Reply::json(json!({})).metadata("x-head", "a").metadata("x-head", "b, c").metadata_bin("x-head-bin", [0, 255]);
+    let reply = Reply::json(json!({}))
+        .metadata("x-head", "a")
+        .metadata("x-head", "b, c")
+        .metadata_bin("x-head-bin", [0, 255]);
     server.mount(Stub::any().reply(reply.trailer("x-tail", "ü").trailer_bin("x-tail-bin", "")));
     let mut python = Python::client(&server, "metadata");
     let told = python.told().await;
@@ -258,9 +285,17 @@ async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_python_client_reads_the_status_that_the_mock_gives() {
     let server = Transport::Tcp.start_echo().await;
-    let refused = Reply::status(Code::ResourceExhausted, "zu groß: 150 % 🚫\nzweite Zeile").details(&b"opaque \x00\xff"[..]);
-    server.mount(Stub::method("Echo.Say").reply(refused.trailer("x-hint", "smaller").trailer_bin("x-hint-bin", [0, 255])));
-    let broken_off = Reply::stream([json!({"message": "one"})]).end_with(Status::aborted("that was all"));
+    let refused = Reply::status(Code::ResourceExhausted, "zu groß: 150 % 🚫\nzweite Zeile")
+        .details(&b"opaque \x00\xff"[..]);
+    server.mount(
+        Stub::method("Echo.Say").reply(
+            refused
+                .trailer("x-hint", "smaller")
+                .trailer_bin("x-hint-bin", [0, 255]),
+        ),
+    );
+    let broken_off =
+        Reply::stream([json!({"message": "one"})]).end_with(Status::aborted("that was all"));
     server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "once more")));
     let mut python = Python::client(&server, "status");
     for _ in 0..4 {
@@ -276,7 +311,11 @@ async fn a_python_client_reads_the_status_that_the_mock_gives() {
 async fn the_mock_sees_the_deadline_of_a_python_client() {
     let server = Transport::Tcp.start_echo().await;
     server.mount(Stub::any().reply(json!({})));
-    server.mount(Stub::any().when(json!({"message": "never"})).reply(|_: Call| pending::<Value>()));
+    server.mount(
+        Stub::any()
+            .when(json!({"message": "never"}))
+            .reply(|_: Call| pending::<Value>()),
+    );
     let mut python = Python::client(&server, "deadline");
     println!("{}", python.told().await);
     let calls = server.wait_for_calls(3).await;
@@ -347,7 +386,9 @@ async fn unknown_symbol() {
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn megabytes_pass() {
     let server = Transport::Tcp.start_echo().await;
-    server.mount(Stub::method("Echo.Say").reply(|call: &Call| json!({"blob": call.request()["blob"]})));
+    server.mount(
+        Stub::method("Echo.Say").reply(|call: &Call| json!({"blob": call.request()["blob"]})),
+    );
     server.mount(Stub::method("Chat").reply(chat_in_capitals));
     let mut python = Python::client(&server, "megabytes");
     println!("{}", python.told().await);
