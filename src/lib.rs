@@ -16,7 +16,7 @@ pub mod mock;
 mod fixture;
 
 pub use address::{Address, IntoAddress};
-pub use client::{Client, ClientConfig};
+pub use client::{Client, ClientConfig, ConnectionState};
 pub use error::Error;
 pub use mock::{Call, CallStream, MockServer, Outcome, Reply, Stub};
 pub use schema::{Method, Schema, Shape};

@@ -37,7 +37,7 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Started {
     metadata: MetadataMap,
-    options: CallOptions,
+    pub(super) options: CallOptions,
     pub(super) deadline: Option<Instant>,
     pub(super) timeout: Option<Duration>,
 }

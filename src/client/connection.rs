@@ -69,8 +69,17 @@ struct Inner {
     failures: u32,
     /// Connections in a row that ended before they served a call.
     fruitless: u32,
+    /// The connection that ended last, until it is judged.
+    last: Option<Lost>,
     /// The dials and connections. Dropping it ends them all.
     tasks: JoinSet<()>,
+}
+
+/// A connection that ended.
+struct Lost {
+    served: Arc<AtomicBool>,
+    dialled: Instant,
+    error: Option<h2::Error>,
 }
 
 enum Slot {
@@ -111,6 +120,7 @@ impl Subchannel {
             next_id: 0,
             failures: 0,
             fruitless: 0,
+            last: None,
             tasks: JoinSet::new(),
         };
         let shared = Shared {
@@ -191,6 +201,7 @@ impl Shared {
 
     fn next(self: &Arc<Self>, wait_for_ready: bool) -> Next {
         let mut inner = self.lock();
+        self.judge_last(&mut inner);
         match &inner.slot {
             Slot::Connecting => Next::Wait { until: None },
             Slot::Failed { error, retry_at } if *retry_at > Instant::now() => {
@@ -262,26 +273,35 @@ impl Shared {
         if link.id != id {
             return;
         }
-        let dialled = link.dialled;
-        let served = link.served.load(Ordering::Relaxed);
         tracing::debug!(address = %self.config.address, ?error, "connection lost");
-        inner.fruitless = if served {
-            0
-        } else {
-            inner.fruitless.saturating_add(1)
+        inner.last = Some(Lost {
+            served: Arc::clone(&link.served),
+            dialled: link.dialled,
+            error,
+        });
+        self.set(&mut inner, Slot::Idle);
+    }
+
+    /// Judges the last connection when the next is wanted; earlier, its calls may not have seen their replies yet. A
+    /// server that takes connections and hangs up on all of them is then dialled as slowly as one that refuses them.
+    fn judge_last(&self, inner: &mut Inner) {
+        let Some(last) = inner.last.take() else {
+            return;
         };
-        if inner.fruitless < 2 {
-            self.set(&mut inner, Slot::Idle);
+        if last.served.load(Ordering::Relaxed) {
+            inner.fruitless = 0;
             return;
         }
-        // A server that takes connections and hangs up on all of them is dialled as slowly as one that refuses them.
-        let text = format!(
-            "{} accepts connections and ends them before any call",
-            self.config.address
-        );
-        let cause: Box<dyn std::error::Error + Send + Sync> =
-            error.map_or_else(|| "it closed the connection".into(), Into::into);
-        self.failed(&mut inner, connect_error(text).caused_by(cause), dialled);
+        inner.fruitless = inner.fruitless.saturating_add(1);
+        if inner.fruitless >= 2 {
+            let address = &self.config.address;
+            let text = format!("{address} accepts connections and ends them before any call");
+            let cause: Box<dyn std::error::Error + Send + Sync> = match last.error {
+                Some(error) => error.into(),
+                None => "it closed the connection".into(),
+            };
+            self.failed(inner, connect_error(text).caused_by(cause), last.dialled);
+        }
     }
 }
 

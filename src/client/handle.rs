@@ -6,7 +6,7 @@ use crate::client::call::{Open, Started, StreamCall, Telling, UnaryCall};
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
 use crate::client::resolver::{Resolver, Target};
-use crate::client::transport::{ResponseBody, Transport};
+use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::{Error, Kind};
 use crate::schema::{Schema, Shape, reflect};
 use http::uri::PathAndQuery;
@@ -278,10 +278,12 @@ impl Client {
         shape: Shape,
         started: &Started,
     ) -> Result<Target, Error> {
-        let resolve = self
-            .inner
-            .resolver
-            .resolve(method, shape, || reflect(self.clone()));
+        let resolve = self.inner.resolver.resolve(method, shape, || {
+            reflect(Asking {
+                client: self.clone(),
+                options: started.options,
+            })
+        });
         let Some(deadline) = started.deadline else {
             return resolve.await;
         };
@@ -355,5 +357,27 @@ impl Service<http::Request<Body>> for Client {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let transport = Arc::clone(&self.inner.transport);
         Box::pin(async move { transport.send(request).await.map_err(Status::from) })
+    }
+}
+
+/// A client whose requests have the options of the call that they are made for.
+#[derive(Clone)]
+struct Asking {
+    client: Client,
+    options: CallOptions,
+}
+
+impl Service<http::Request<Body>> for Asking {
+    type Response = http::Response<ResponseBody>;
+    type Error = Status;
+    type Future = <Client as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.client.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.options);
+        Service::call(&mut self.client, request)
     }
 }

@@ -24,20 +24,31 @@ def wait_to_be_told():
 
 
 def plain(metadata):
-    """Metadata as JSON, binary values in hex, without what grpcio adds itself."""
-    return [[key, value.hex() if isinstance(value, bytes) else value] for key, value in metadata]
+    """All values of the keys that the tests and the scripts send, binary ones as lists of numbers."""
+    values = {}
+    for key, value in metadata:
+        if key.startswith("x-"):
+            values.setdefault(key, []).append(list(value) if isinstance(value, bytes) else value)
+    return values
+
+
+def code(call):
+    return call.code().value[0]
 
 
 def failure(call):
-    """The status of a call that is expected to fail, and its trailers."""
-    return {"code": call.code().name, "details": call.details(), "trailers": plain(call.trailing_metadata())}
+    """The status of a call that failed: its code, its text, its details and its trailers."""
+    trailers = call.trailing_metadata()
+    details = dict(trailers).get("grpc-status-details-bin", b"")
+    return [code(call), call.details(), list(details), plain(trailers)]
 
 
-def failing(call, *arguments, **options):
+def failed(call, *arguments, **options):
+    """Makes a call that is expected to fail."""
     try:
         reply = call(*arguments, **options)
     except grpc.RpcError as error:
-        return failure(error)
+        return error
     raise AssertionError(f"the call succeeded with {reply}")
 
 
@@ -83,104 +94,87 @@ def shapes(channel, stub, Request):
         chatted.append(next(replies).message)
     requests.close()
     chatted.extend(reply.message for reply in replies)
-    tell({
-        "said": [said.message, said.count, said.blob.hex()],
-        "split": split,
-        "joined": [joined.message, joined.count],
-        "chatted": [*chatted, replies.code().name],
-    })
+    tell([[said.message, said.count, list(said.blob)], split, joined.count, chatted])
 
 
 def metadata(channel, stub, Request):
-    sent = (("x-tag", "one"), ("x-tag", "two, three"), ("x-raw-bin", b"\x00\xff,"), ("x-empty-bin", b""))
-    reply, call = stub.Say.with_call(Request(message="hi"), metadata=sent)
-    tell({"initial": plain(call.initial_metadata()), "trailing": plain(call.trailing_metadata())})
-
-
-def status(channel, stub, Request):
-    tell(failing(stub.Say, Request(message="refused")))
-    replies, received = stub.Split(Request(message="broken off")), []
-    try:
-        for reply in replies:
-            received.append(reply.message)
-    except grpc.RpcError:
-        tell([*received, failure(replies)])
-    unknown = channel.unary_unary("/echo.v1.Echo/Nothing")
-    tell(failing(unknown, b""))
-    tell(failing(stub.Join, iter([Request(message="nothing is mounted for it")])))
-
-
-def deadline(channel, stub, Request):
-    stub.Say(Request(message="now"), timeout=3600)
-    stub.Say(Request(message="now"))
-    tell(failing(stub.Say, Request(message="never"), timeout=1))
-
-
-def cancel(channel, stub, Request):
-    waiting = stub.Say.future(Request(message="never"))
-    wait_to_be_told()
-    waiting.cancel()
-    tell(failure(waiting))
-
-    requests = Requests()
-    replies = stub.Chat(iter(requests))
-    requests.send(Request(message="before"))
-    received = next(replies).message
-    replies.cancel()
-    requests.close()
-    tell([received, failure(replies)])
-
-
-def health(channel, stub, Request):
-    service = health_pb2_grpc.HealthStub(channel)
-
-    def name(reply):
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
-
-    def ask(name):
-        return health_pb2.HealthCheckRequest(service=name)
-
-    tell([name(service.Check(ask(""))), name(service.Check(ask("echo.v1.Echo")))])
-    tell(failing(service.Check, ask("nobody"))["code"])
-    watch = service.Watch(ask("echo.v1.Echo"))
-    tell(name(next(watch)))
-    tell(name(next(watch)))
-    watch.cancel()
-    unknown = service.Watch(ask("nobody"))
-    tell(name(next(unknown)))
-    unknown.cancel()
-
-
-def reflection(channel, stub, Request):
-    database = ProtoReflectionDescriptorDatabase(channel)
-    tell(sorted(database.get_services()))
-    pool = descriptor_pool.DescriptorPool(database)
-    service = pool.FindServiceByName("echo.v1.Echo")
-    tell({method.name: echo.shape(method) for method in service.methods})
-    request = pool.FindMessageTypeByName("echo.v1.EchoRequest")
-    tell({field.name: field.number for field in request.fields})
-    # The types that reflection told are good enough to call with.
-    tell(echo.Stub(channel, service).Say(echo.message(pool, request.full_name)(message="reflected")).message)
-
-
-def unknown_symbol(channel, stub, Request):
-    try:
-        ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol("echo.v1.Nothing")
-    except KeyError:
-        # What grpcio's utility makes of the `error_response` that the reflection protocol asks for.
-        tell("unknown")
-    except grpc.RpcError as error:
-        tell(failure(error))
+    sent = (("x-tag", "one"), ("x-tag", "2, 3"), ("x-raw-bin", b"\x00\xff,"), ("x-empty-bin", b""))
+    reply, call = stub.Say.with_call(Request(), metadata=sent)
+    tell([plain(call.initial_metadata()), plain(call.trailing_metadata())])
 
 
 def megabytes(channel, stub, Request):
     blob = bytes(range(256)) * 12 * 1024
     replies = stub.Chat(Request(blob=blob) for _ in range(4))
-    tell([stub.Say(Request(blob=blob)).blob == blob, [reply.blob == blob for reply in replies]])
+    tell([stub.Say(Request(blob=blob)).blob == blob, *(reply.blob == blob for reply in replies)])
 
 
-def compressed(channel, stub, Request):
-    tell(failing(stub.Say, Request(message="a" * 1000), compression=grpc.Compression.Gzip))
+def status(channel, stub, Request):
+    replies, received = stub.Split(Request()), []
+    try:
+        for reply in replies:
+            received.append(reply.count)
+    except grpc.RpcError as error:
+        aborted = failure(error)
+    tell([
+        received,
+        aborted,
+        failure(failed(stub.Say, Request())),
+        code(failed(channel.unary_unary("/echo.v1.Echo/Nothing"), b"")),
+        code(failed(stub.Join, iter([Request()]))),
+        code(failed(stub.Say, Request(message="a" * 1000), compression=grpc.Compression.Gzip)),
+    ])
+
+
+def endings(channel, stub, Request):
+    stub.Say(Request(message="at once"), timeout=3600)
+    stub.Say(Request(message="at once"))
+
+    unanswered = stub.Say.future(Request(message="never"))
+    wait_to_be_told()
+    unanswered.cancel()
+
+    requests = Requests()
+    half_way = stub.Chat(iter(requests))
+    requests.send(Request(message="before"))
+    received = next(half_way).message
+    half_way.cancel()
+    requests.close()
+
+    # Long enough for a busy machine to bring the call to the mock well before its deadline.
+    late = failed(stub.Say, Request(message="never"), timeout=2)
+    tell([code(unanswered), received, code(half_way), code(late)])
+
+
+def infrastructure(channel, stub, Request):
+    health = health_pb2_grpc.HealthStub(channel)
+
+    def ask(service):
+        return health_pb2.HealthCheckRequest(service=service)
+
+    def name(reply):
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+
+    watch, unknown = health.Watch(ask("echo.v1.Echo")), health.Watch(ask("nobody"))
+    tell([
+        name(health.Check(ask(""))),
+        name(health.Check(ask("echo.v1.Echo"))),
+        code(failed(health.Check, ask("nobody"))),
+        name(next(unknown)),
+        name(next(watch)),
+    ])
+    tell(name(next(watch)))
+    watch.cancel()
+    unknown.cancel()
+
+    database = ProtoReflectionDescriptorDatabase(channel)
+    services = [name for name in database.get_services() if not name.startswith("grpc.reflection.")]
+    # It fetches the files as they are needed, the imported ones too.
+    pool = descriptor_pool.DescriptorPool(database)
+    reflected = echo.Stub(channel, pool.FindServiceByName("echo.v1.Echo"))
+    Reflected = echo.message(pool, "echo.v1.EchoRequest")
+    sent_at = Reflected.DESCRIPTOR.fields_by_number[10].name
+    tell([sorted(services), sent_at, reflected.Say(Reflected(message="by it")).message])
 
 
 def main():

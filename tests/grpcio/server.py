@@ -40,14 +40,14 @@ class Echo:
         if request.message == "refuse":
             context.set_trailing_metadata((
                 ("grpc-status-details-bin", b"opaque \x00\xff"),
-                ("x-hint", "smaller"),
+                ("x-hint", "less"),
                 ("x-hint-bin", b"\x00\xff"),
             ))
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "zu groß: 150 % 🚫\nzweite Zeile")
         sent = [pair for pair in context.invocation_metadata() if pair.key.startswith("x-")]
-        agent = next(pair.value for pair in context.invocation_metadata() if pair.key == "user-agent")
-        remaining = context.time_remaining()
-        context.send_initial_metadata((*sent, ("x-agent", agent), ("x-remaining", f"{remaining:.0f}")))
+        agent = dict(context.invocation_metadata())["user-agent"]
+        hours_left = f"{context.time_remaining() / 3600:.1f}"
+        context.send_initial_metadata((*sent, ("agent", agent), ("hours-left", hours_left)))
         context.set_trailing_metadata(sent)
         return self.Reply(message=request.message, count=request.times, blob=request.blob)
 
@@ -57,7 +57,7 @@ class Echo:
         if request.message == "wait":
             wait_for_the_end(context)
         if request.message == "break off":
-            context.set_trailing_metadata((("x-hint", "once more"),))
+            context.set_trailing_metadata((("x-hint", "again"),))
             context.abort(grpc.StatusCode.ABORTED, "that was all")
 
     def Join(self, requests, context):

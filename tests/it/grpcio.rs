@@ -2,27 +2,22 @@
 //!
 //! The scripts of `tests/grpcio` are the other side of every call. They tell what they saw, and it is judged here.
 
-use crate::support::{ECHO_DESCRIPTOR_SET, Transport, echo, within};
+use crate::support::{Transport, echo, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::{
-    Call, CallStream, Client, Code, MockServer, Outcome, Reply, ServingStatus, Shape, Status, Stub,
-    Value, json,
-};
-use std::{
-    env,
-    future::pending,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    pin::pin,
-    process::{Child, ChildStdin, Command, Stdio},
-    thread,
-    time::Duration,
-};
-use tempfile::{NamedTempFile, TempDir};
+use rpcplugin_testkit::{Call, CallStream, Client, Code, Error, MockServer, Outcome, Reply};
+use rpcplugin_testkit::{ServingStatus, Status, Stub, Value, json};
+use std::io::{BufRead as _, BufReader, Write as _, read_to_string};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::{collections::BTreeMap, env, future::pending, thread, time::Duration};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::MetadataMap;
+use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpcio");
+const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/echo.bin");
 const HOUR: Duration = Duration::from_secs(3600);
+const REFUSAL: &str = "zu groß: 150 % 🚫\nzweite Zeile";
+const DETAILS: &[u8] = b"opaque \x00\xff";
 
 /// A running script. Its pipes are read by threads, so that a mock on the test's own thread can serve it meanwhile.
 struct Python {
@@ -30,49 +25,31 @@ struct Python {
     stdin: Option<ChildStdin>,
     lines: mpsc::UnboundedReceiver<String>,
     stderr: Option<thread::JoinHandle<String>>,
-    _descriptor_set: NamedTempFile,
 }
 
 impl Python {
     fn start(script: &str, address: &str, scenario: Option<&str>) -> Self {
-        let mut descriptor_set = NamedTempFile::new().expect("a temporary file");
-        descriptor_set
-            .write_all(ECHO_DESCRIPTOR_SET)
-            .expect("the descriptor set is written");
         let interpreter = env::var_os("TESTKIT_PYTHON").unwrap_or_else(|| "python3".into());
-        let mut process = Command::new(&interpreter)
-            // It leaves no compiled files between the scripts.
-            .arg("-B")
-            .arg(format!(
-                "{}/tests/grpcio/{script}.py",
-                env!("CARGO_MANIFEST_DIR")
-            ))
-            .args([address.as_ref(), descriptor_set.path()])
-            .args(scenario)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", interpreter.display()));
-        let stdout = process.stdout.take().expect("stdout is piped");
-        let mut stderr = process.stderr.take().expect("stderr is piped");
+        let mut command = Command::new(interpreter);
+        // It leaves no compiled files among the scripts.
+        command.args(["-B", &format!("{SCRIPTS}/{script}.py")]);
+        command.args([address, DESCRIPTOR_SET]).args(scenario);
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("TESTKIT_PYTHON is an interpreter");
+        let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let stderr = process.stderr.take().expect("it is piped");
         let (line, lines) = mpsc::unbounded_channel();
         thread::spawn(move || {
-            let read = BufReader::new(stdout).lines().map_while(Result::ok);
-            // It fails when the test is over.
-            let _ = read.map(|text| line.send(text)).all(|sent| sent.is_ok());
+            let mut read = stdout.lines().map_while(Result::ok);
+            read.all(|text| line.send(text).is_ok())
         });
-        let stderr = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        let stderr = thread::spawn(|| read_to_string(stderr).unwrap_or_default());
         Self {
             stdin: process.stdin.take(),
             process,
             lines,
             stderr: Some(stderr),
-            _descriptor_set: descriptor_set,
         }
     }
 
@@ -80,12 +57,13 @@ impl Python {
         Self::start("client", &server.address().to_string(), Some(scenario))
     }
 
-    /// A server that listens on a TCP port, and a client of it.
-    async fn server() -> (Self, Client) {
-        let mut python = Self::start("server", "127.0.0.1:0", None);
+    /// A server that listens, and a client of it that knows nothing but its address.
+    async fn server(bind: &str) -> (Self, Client) {
+        let mut python = Self::start("server", bind, None);
         let ready = python.line().await;
         let port = ready.strip_prefix("ready ").expect(&ready);
-        let client = Client::connect(format!("127.0.0.1:{port}")).await;
+        // A socket has no port: its address is where it was bound.
+        let client = within(Client::connect(bind.replace(":0", &format!(":{port}")))).await;
         (python, client.expect("a server that is ready accepts"))
     }
 
@@ -107,17 +85,10 @@ impl Python {
         async { serde_json::from_str(&line.await).expect("the script prints JSON") }
     }
 
-    /// Lets a script go on that waits to be told.
-    fn go_on(&mut self) {
-        let stdin = self.stdin.as_mut().expect("it is open until the end");
-        stdin.write_all(b"\n").expect("the script waits for it");
-    }
-
-    /// Lets it end, and checks that nothing failed and nothing more was printed.
+    /// Lets it end, and checks that it printed nothing more and did not fail.
     async fn finish(mut self) {
         self.stdin = None;
-        let more = within(self.lines.recv()).await;
-        assert_eq!(more, None, "the script printed more than was read");
+        assert_eq!(within(self.lines.recv()).await, None);
         // It closes its stdout by ending.
         let status = self.process.wait().expect("the script ends");
         assert!(status.success(), "{status}:\n{}", self.stop());
@@ -125,19 +96,15 @@ impl Python {
 
     /// Ends it at once. What it wrote to stderr is given once.
     fn stop(&mut self) -> String {
-        // Both fail when it has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // They fail when it has ended by itself.
+        let _ = self.process.kill().and_then(|()| self.process.wait());
         let stderr = self.stderr.take().map(thread::JoinHandle::join);
         stderr.and_then(Result::ok).unwrap_or_default()
     }
 }
 
 impl Drop for Python {
-    #[expect(
-        clippy::print_stderr,
-        reason = "the panic, a timeout for one, does not know of the script"
-    )]
+    #[expect(clippy::print_stderr, reason = "a wait that timed out cannot tell it")]
     fn drop(&mut self) {
         let stderr = self.stop();
         if thread::panicking() && !stderr.is_empty() {
@@ -146,16 +113,47 @@ impl Drop for Python {
     }
 }
 
-fn texts(metadata: &MetadataMap, key: &str) -> Vec<String> {
-    let values = metadata.get_all(key).iter();
-    values
-        .map(|value| value.to_str().expect("ASCII").to_owned())
-        .collect()
+/// All values of the keys that the tests and the scripts send, as JSON.
+fn plain(metadata: &MetadataMap) -> Value {
+    let mut plain = BTreeMap::<_, Vec<Value>>::new();
+    for pair in metadata.iter() {
+        let (key, value) = match pair {
+            KeyAndValueRef::Ascii(key, value) => (key.as_str(), json!(value.to_str().ok())),
+            KeyAndValueRef::Binary(key, value) => {
+                let bytes = value.to_bytes().expect("it is base64");
+                (key.as_str(), json!(bytes.to_vec()))
+            }
+        };
+        if key.starts_with("x-") {
+            plain.entry(key).or_default().push(value);
+        }
+    }
+    json!(plain)
 }
 
-fn bytes(metadata: &MetadataMap, key: &str) -> Vec<u8> {
-    let value = metadata.get_bin(key).expect("a value");
-    value.to_bytes().expect("base64").to_vec()
+/// A status as the scripts tell it.
+fn failure(error: &Error) -> Value {
+    let status = error.status().expect("it came from the server");
+    json!([
+        status.code() as i32,
+        status.message(),
+        status.details(),
+        plain(status.metadata())
+    ])
+}
+
+/// What every client of these tests sends.
+fn sent() -> Value {
+    json!({"x-tag": ["one", "2, 3"], "x-raw-bin": [[0, 255, 44]], "x-empty-bin": [[]]})
+}
+
+/// The two failures of every server of these tests.
+fn refused() -> Value {
+    json!([8, REFUSAL, DETAILS, {"x-hint": ["less"], "x-hint-bin": [[0, 255]]}])
+}
+
+fn aborted() -> Value {
+    json!([10, "that was all", [], {"x-hint": ["again"]}])
 }
 
 async fn chat_in_capitals(mut stream: CallStream) -> Result<(), Status> {
@@ -167,30 +165,6 @@ async fn chat_in_capitals(mut stream: CallStream) -> Result<(), Status> {
     Ok(())
 }
 
-/// Requests that are sent when the test says so.
-fn requests() -> (mpsc::UnboundedSender<Value>, UnboundedReceiverStream<Value>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, UnboundedReceiverStream::new(receiver))
-}
-
-/// The JSON that the scripts send, and what they get for it.
-fn full_request() -> Value {
-    json!({
-        "message": "héllo", "times": -3, "bigNumber": 9_007_199_254_740_993_i64, "mood": "MOOD_LOUD",
-        "tags": ["a", "", "c"], "counts": {"one": 1, "zero": 0}, "nickname": "", "room": 0,
-        "sentAt": "2024-02-29T12:00:00.000000001Z", "blob": "AP8=", "ratio": 0.1,
-    })
-}
-
-fn joined(call: &Call) -> Value {
-    let words: Vec<_> = call
-        .requests()
-        .iter()
-        .map(|request| request.json()["message"].clone())
-        .collect();
-    json!({"message": Value::from(words.clone()).to_string(), "count": words.len()})
-}
-
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_python_client_calls_the_mock_in_all_four_shapes() {
@@ -200,64 +174,41 @@ async fn a_python_client_calls_the_mock_in_all_four_shapes() {
         json!({"message": request["message"], "count": request["times"], "blob": request["blob"]})
     }));
     let counts = [1, 0, 3].map(|count| json!({"count": count}));
-    server.mount(Stub::method("Split").reply(Reply::stream(counts)));
-    server.mount(Stub::method("Join").reply(joined));
+    server.mount(Stub::method("Split").reply(Reply::stream(counts.clone())));
+    server.mount(Stub::method("Join").reply(|call: &Call| json!({"count": call.requests().len()})));
     server.mount(Stub::method("Chat").reply(chat_in_capitals));
-
     let mut python = Python::client(&server, "shapes");
-    let told = python.told().await;
+    let told = json!([["héllo", -3, [0, 255]], [1, 0, 3], 3, ["ONE", "TWO"]]);
+    assert_eq!(python.told().await, told);
     python.finish().await;
 
-    assert_eq!(
-        told,
-        json!({
-            "said": ["héllo", -3, "00ff"],
-            "split": [1, 0, 3],
-            "joined": [r#"["x","y",""]"#, 3],
-            "chatted": ["ONE", "TWO", "OK"],
-        })
-    );
+    let full = json!({
+        "message": "héllo", "times": -3, "bigNumber": 9_007_199_254_740_993_i64, "mood": "MOOD_LOUD",
+        "tags": ["a", "", "c"], "counts": {"one": 1, "zero": 0}, "nickname": "", "room": 0,
+        "sentAt": "2024-02-29T12:00:00.000000001Z", "blob": "AP8=", "ratio": 0.1,
+    });
+    let said = |texts: &[&str]| texts.iter().map(|text| json!({"message": text})).collect();
+    let expected = [
+        ("echo.v1.Echo/Say", full),
+        ("echo.v1.Echo/Split", json!({"message": "a b c"})),
+        ("echo.v1.Echo/Join", said(&["x", "y", ""])),
+        ("echo.v1.Echo/Chat", said(&["one", "two"])),
+    ];
     let calls = server.calls();
-    assert_eq!(
-        calls,
-        [
-            ("echo.v1.Echo/Say", full_request()),
-            ("echo.v1.Echo/Split", json!({"message": "a b c"})),
-            (
-                "echo.v1.Echo/Join",
-                json!([{"message": "x"}, {"message": "y"}, {}])
-            ),
-            (
-                "echo.v1.Echo/Chat",
-                json!([{"message": "one"}, {"message": "two"}])
-            ),
-        ]
-    );
+    assert_eq!(calls, expected);
     let typed: echo::EchoRequest = calls[0].message().unwrap();
     assert_eq!(typed.nickname.as_deref(), Some(""));
     assert_eq!(typed.target, Some(echo::echo_request::Target::Room(0)));
-    let replies = |call: &Call| {
-        call.replies()
-            .iter()
-            .map(|reply| reply.json())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(replies(&calls[1]).len(), 3);
-    assert_eq!(
-        replies(&calls[3])
-            .iter()
-            .map(|reply| reply["message"].clone())
-            .collect::<Value>(),
-        json!(["ONE", "TWO"])
-    );
+    assert_eq!(calls[1].replies().len(), 3);
+    // Each request of the chat came after the reply to the one before.
+    let (requests, replies) = (calls[3].requests(), calls[3].replies());
+    assert_eq!([requests.len(), replies.len()], [2, 2]);
+    assert!(replies[0].at() <= requests[1].at());
     for call in &calls {
-        assert_eq!(call.outcome(), Some(Outcome::Ok), "{call}");
-        assert_eq!(call.timeout(), None, "{call}");
-        assert_eq!(call.connection_id(), 1, "{call}");
-        assert!(
-            texts(call.metadata(), "user-agent")[0].starts_with("grpc-python/"),
-            "{call}"
-        );
+        let ended = (call.outcome(), call.timeout(), call.connection_id());
+        assert_eq!(ended, (Some(Outcome::Ok), None, 1), "{call}");
+        let agent = call.metadata().get("user-agent").unwrap();
+        assert!(agent.to_str().unwrap().starts_with("grpc-python/"));
     }
 }
 
@@ -265,154 +216,204 @@ async fn a_python_client_calls_the_mock_in_all_four_shapes() {
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
     let server = Transport::Tcp.start_echo().await;
-    let reply = Reply::json(json!({}))
-        .metadata("x-head", "a")
-        .metadata("x-head", "b, c")
-        .metadata_bin("x-head-bin", [0, 255]);
-    server.mount(Stub::any().reply(reply.trailer("x-tail", "ü").trailer_bin("x-tail-bin", "")));
+    let reply = Reply::json(json!({})).metadata("x-head", "one");
+    let reply = reply.metadata("x-head", "2, 3").trailer("x-tail", "~");
+    let reply = reply.metadata_bin("x-head-bin", [0, 255]);
+    server.mount(Stub::any().reply(reply.trailer_bin("x-tail-bin", "")));
     let mut python = Python::client(&server, "metadata");
-    let told = python.told().await;
+    let initial = json!({"x-head": ["one", "2, 3"], "x-head-bin": [[0, 255]]});
+    let trailing = json!({"x-tail": ["~"], "x-tail-bin": [[]]});
+    assert_eq!(python.told().await, json!([initial, trailing]));
     python.finish().await;
-    assert_eq!(told, json!({}));
-
-    let call = &server.calls()[0];
-    assert_eq!(texts(call.metadata(), "x-tag"), ["one", "two, three"]);
-    assert_eq!(bytes(call.metadata(), "x-raw-bin"), b"\x00\xff,");
-    assert_eq!(bytes(call.metadata(), "x-empty-bin"), b"");
+    assert_eq!(plain(server.calls()[0].metadata()), sent());
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_python_client_reads_the_status_that_the_mock_gives() {
     let server = Transport::Tcp.start_echo().await;
-    let refused = Reply::status(Code::ResourceExhausted, "zu groß: 150 % 🚫\nzweite Zeile")
-        .details(&b"opaque \x00\xff"[..]);
-    server.mount(
-        Stub::method("Echo.Say").reply(
-            refused
-                .trailer("x-hint", "smaller")
-                .trailer_bin("x-hint-bin", [0, 255]),
-        ),
-    );
-    let broken_off =
-        Reply::stream([json!({"message": "one"})]).end_with(Status::aborted("that was all"));
-    server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "once more")));
+    let refusal = Reply::status(Code::ResourceExhausted, REFUSAL).details(DETAILS);
+    let refusal = refusal
+        .trailer("x-hint", "less")
+        .trailer_bin("x-hint-bin", [0, 255]);
+    server.mount(Stub::method("Echo.Say").reply(refusal));
+    let broken_off = Reply::stream([json!({"count": 1})]).end_with(Status::aborted("that was all"));
+    server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "again")));
     let mut python = Python::client(&server, "status");
-    for _ in 0..4 {
-        println!("{}", python.told().await);
-    }
+    // Then a method that nobody knows, one without a stub, and a compression that the mock does not have.
+    let told = json!([refused(), [1], aborted(), 12, 9, 12]);
+    assert_eq!(python.told().await, told);
     python.finish().await;
-    println!("{:?}", server.journal());
-    let outcomes: Vec<_> = server.calls().iter().map(Call::outcome).collect();
+    let outcomes: Vec<_> = server.calls().iter().filter_map(Call::outcome).collect();
+    let codes = [8, 10, 12, 9, 12].map(Code::from_i32);
+    assert_eq!(outcomes, codes.map(Outcome::Status));
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn the_mock_sees_the_deadline_of_a_python_client() {
+async fn the_mock_tells_a_python_client_that_cancels_from_one_whose_deadline_passes() {
     let server = Transport::Tcp.start_echo().await;
-    server.mount(Stub::any().reply(json!({})));
-    server.mount(
-        Stub::any()
-            .when(json!({"message": "never"}))
-            .reply(|_: Call| pending::<Value>()),
-    );
-    let mut python = Python::client(&server, "deadline");
-    println!("{}", python.told().await);
-    let calls = server.wait_for_calls(3).await;
-    println!("{:?}", within(calls[2].ended()).await);
-    python.finish().await;
-    println!("{:?}", calls.iter().map(Call::timeout).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-#[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn a_call_that_a_python_client_cancels_is_recorded_as_cancelled() {
-    let server = Transport::Tcp.start_echo().await;
-    server.mount(Stub::method("Echo.Say").reply(|_: Call| pending::<Value>()));
+    server.mount(Stub::method("Echo.Say").reply(json!({})));
+    let never = Stub::method("Echo.Say").when(json!({"message": "never"}));
+    server.mount(never.reply(|_: Call| pending::<Value>()));
     server.mount(Stub::method("Chat").reply(chat_in_capitals));
-    let mut python = Python::client(&server, "cancel");
-    let said = server.next_call().await;
-    python.go_on();
-    println!("{}", python.told().await);
-    println!("{:?}", within(said.ended()).await);
-    println!("{}", python.told().await);
-    let chat = server.next_call().await;
-    println!("{:?}", within(chat.ended()).await);
-    python.finish().await;
-}
-
-#[tokio::test]
-#[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn a_python_client_checks_and_watches_the_health_of_the_mock() {
-    let server = Transport::Tcp.start_echo().await;
-    let mut python = Python::client(&server, "health");
-    println!("{}", python.told().await);
-    println!("{}", python.told().await);
-    println!("{}", python.told().await);
-    server.set_health("echo.v1.Echo", ServingStatus::NotServing);
-    println!("{}", python.told().await);
-    println!("{}", python.told().await);
-    for call in server.calls_to("grpc.health.v1.Health/Watch") {
-        println!("{:?}", within(call.ended()).await);
-    }
-    for call in server.calls_to("grpc.health.v1.Health/Check") {
-        println!("{call}");
+    let mut python = Python::client(&server, "endings");
+    let calls = server.wait_for_calls(3).await;
+    assert_eq!(calls[2].outcome(), None);
+    // The script cancels it when it is told that the call is here.
+    python.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(python.told().await, json!([1, "BEFORE", 1, 4]));
+    // The client knows how a call ended before the mock does.
+    let calls = server.wait_for_calls(5).await;
+    assert_eq!(calls[3], ("Chat", json!([{"message": "before"}])));
+    let hours = |call: &Call| call.timeout().map(|left| left.as_secs_f64() / 3600.0);
+    for (call, timeout, outcome) in [
+        (0, Some(1.0), Outcome::Ok),
+        (1, None, Outcome::Ok),
+        (2, None, Outcome::Cancelled),
+        (3, None, Outcome::Cancelled),
+        (4, Some(0.0), Outcome::DeadlineExceeded),
+    ] {
+        assert_eq!(within(calls[call].ended()).await, outcome, "{call}");
+        assert_eq!(hours(&calls[call]).map(f64::round), timeout, "{call}");
     }
     python.finish().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn a_python_client_calls_by_what_the_reflection_of_the_mock_tells() {
+async fn a_python_client_watches_the_health_of_the_mock_and_calls_by_its_reflection() {
     let server = Transport::Tcp.start_echo().await;
     server.mount(Stub::any().reply(|call: &Call| json!({"message": call.request()["message"]})));
-    let mut python = Python::client(&server, "reflection");
-    for _ in 0..4 {
-        println!("{}", python.told().await);
+    let mut python = Python::client(&server, "infrastructure");
+    let health = json!(["SERVING", "SERVING", 5, "SERVICE_UNKNOWN", "SERVING"]);
+    assert_eq!(python.told().await, health);
+    server.set_health("echo.v1.Echo", ServingStatus::NotServing);
+    assert_eq!(python.told().await, "NOT_SERVING");
+    let services = json!(["echo.v1.Echo", "echo.v1.Parrot", "grpc.health.v1.Health"]);
+    assert_eq!(python.told().await, json!([services, "sent_at", "by it"]));
+    let expected = ("echo.v1.Echo/Say", json!({"message": "by it"}));
+    assert_eq!(server.calls(), [expected]);
+    assert_eq!(server.calls_to("Health.Check").len(), 3);
+    for watch in server.calls_to("grpc.health.v1.Health/Watch") {
+        assert_eq!(within(watch.ended()).await, Outcome::Cancelled);
     }
     python.finish().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn unknown_symbol() {
-    let server = Transport::Tcp.start_echo().await;
-    let mut python = Python::client(&server, "unknown_symbol");
-    println!("{}", python.told().await);
+async fn a_client_checks_a_python_server_and_calls_it_by_reflection_in_all_four_shapes() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", directory.path().join("echo").display());
+    for bind in ["127.0.0.1:0", &socket] {
+        let (python, client) = Python::server(bind).await;
+        within(client.health_check()).await.unwrap();
+        let parrot = within(client.health("echo.v1.Parrot")).await.unwrap();
+        assert_eq!(parrot, ServingStatus::NotServing);
+
+        let say = json!({"message": "héllo", "times": -3, "blob": "AP8="});
+        let said = within(client.call("Echo.Say", say).into_future()).await;
+        let expected = json!({"message": "héllo", "count": -3, "blob": "AP8="});
+        assert_eq!(said.unwrap(), expected);
+
+        let split = client.call_server_stream("Split", json!({"message": "a", "times": 3}));
+        let replies = within(split.into_future()).await.unwrap();
+        let replies: Vec<_> = within(replies.map(Result::unwrap).collect()).await;
+        assert_eq!([0, 1, 2].map(|at| replies[at]["count"] == at), [true; 3]);
+
+        let words = tokio_stream::iter(["x", "y", ""].map(|text| json!({"message": text})));
+        let join = client.call_client_stream("Echo.Join", words);
+        assert_eq!(within(join.into_future()).await.unwrap()["count"], 3);
+
+        // This server sends the headers of a stream with its first reply, which waits for the first request.
+        let (requests, sent) = mpsc::unbounded_channel();
+        requests.send(json!({"message": "one"})).unwrap();
+        let chat = client.call_bidi_stream("Chat", UnboundedReceiverStream::new(sent));
+        let mut chat = within(chat.into_future()).await.unwrap();
+        let reply = within(chat.message()).await.unwrap().unwrap();
+        assert_eq!(reply["message"], "ONE");
+        requests.send(json!({"message": "two"})).unwrap();
+        let reply = within(chat.message()).await.unwrap().unwrap();
+        assert_eq!(reply["message"], "TWO");
+        drop(requests);
+        assert_eq!(within(chat.message()).await.unwrap(), None);
+
+        let blob: Vec<u8> = (0..=255).cycle().take(3 << 20).collect();
+        let request = echo::EchoRequest {
+            blob: blob.clone(),
+            ..Default::default()
+        };
+        let typed = client.unary::<_, echo::EchoReply>("/echo.v1.Echo/Say", request);
+        assert!(within(typed.into_future()).await.unwrap().blob == blob);
+        within(client.close()).await;
+        python.finish().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a Python with grpcio: see .ci/run"]
+async fn a_python_server_sees_the_metadata_and_the_deadline_of_a_client() {
+    let (python, client) = Python::server("127.0.0.1:0").await;
+    let call = client.call("Echo.Say", json!({})).timeout(HOUR);
+    let call = call.metadata("x-tag", "one").metadata("x-tag", "2, 3");
+    let call = call.metadata_bin("x-raw-bin", b"\x00\xff,");
+    let response = within(call.metadata_bin("x-empty-bin", "").response());
+    let response = response.await.unwrap();
+    // The server sends back what it got, at both ends, and tells the rest in the headers.
+    assert_eq!(plain(response.metadata()), sent());
+    assert_eq!(plain(response.trailers()), sent());
+    let told = |key| response.metadata().get(key).unwrap().to_str().unwrap();
+    assert!(told("agent").starts_with("rpcplugin-testkit/"));
+    assert_eq!(told("hours-left"), "1.0");
     python.finish().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn megabytes_pass() {
-    let server = Transport::Tcp.start_echo().await;
-    server.mount(
-        Stub::method("Echo.Say").reply(|call: &Call| json!({"blob": call.request()["blob"]})),
-    );
-    server.mount(Stub::method("Chat").reply(chat_in_capitals));
-    let mut python = Python::client(&server, "megabytes");
-    println!("{}", python.told().await);
+async fn a_client_reads_the_status_that_a_python_server_gives() {
+    let (python, client) = Python::server("127.0.0.1:0").await;
+    let refused = client.call("Echo.Say", json!({"message": "refuse"}));
+    let error = within(refused.into_future()).await.unwrap_err();
+    assert_eq!(failure(&error), refused());
+
+    let split = json!({"message": "break off", "times": 1});
+    let replies = client.call_server_stream("Split", split).into_future();
+    let mut replies = within(replies).await.unwrap();
+    assert!(within(replies.message()).await.unwrap().is_some());
+    let error = within(replies.message()).await.unwrap_err();
+    assert_eq!(failure(&error), aborted());
+
+    let unknown = client.unary::<(), ()>("/echo.v1.Echo/Nothing", ());
+    let error = within(unknown.into_future()).await.unwrap_err();
+    assert!(error.is_unknown_method());
     python.finish().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn compressed() {
-    let server = Transport::Tcp.start_echo().await;
-    server.mount(Stub::any().reply(json!({})));
-    let mut python = Python::client(&server, "compressed");
-    println!("{}", python.told().await);
-    python.finish().await;
-    println!("{}", server.journal());
-}
+async fn a_call_that_a_python_server_does_not_end_is_dropped_or_meets_its_deadline() {
+    let (mut python, client) = Python::server("127.0.0.1:0").await;
+    let wait = json!({"message": "wait", "times": 1});
+    let mut call = client.call("Echo.Say", wait.clone()).into_future();
+    tokio::select! {
+        ended = &mut call => panic!("the server answered: {ended:?}"),
+        line = python.line() => assert_eq!(line, "waiting"),
+    }
+    drop(call);
+    assert_eq!(python.line().await, "over");
 
-#[tokio::test]
-#[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn unix_client() {
-    let server = Transport::Unix.start_echo().await;
-    server.mount(Stub::any().reply(json!({})));
-    let mut python = Python::client(&server, "compressed");
-    println!("{}", python.told().await);
-    python.finish().await;
-    println!("{}", server.journal());
+    let soon = Duration::from_millis(300);
+    let call = client.call("Echo.Say", wait.clone()).timeout(soon);
+    let unanswered = within(call.into_future()).await.unwrap_err();
+    let split = client.call_server_stream("Split", wait).timeout(soon);
+    let unended = within(async {
+        let mut replies = split.await?;
+        while replies.message().await?.is_some() {}
+        Ok::<_, Error>(())
+    });
+    for error in [unanswered, unended.await.unwrap_err()] {
+        assert!(error.is_timeout(), "{error:?}");
+        assert_eq!(error.code(), Some(Code::DeadlineExceeded));
+    }
 }
