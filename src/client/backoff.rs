@@ -58,7 +58,7 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::Backoff;
+    use crate::client::backoff::Backoff;
 
     #[test]
     fn the_waits_are_those_of_the_specification() {

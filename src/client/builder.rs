@@ -146,6 +146,22 @@ impl ClientBuilder {
     }
 }
 
+impl Client {
+    /// Connects to a server: `127.0.0.1:50051`, `unix:/run/plugin.sock`, or an [`Address`].
+    ///
+    /// # Errors
+    ///
+    /// When the address is malformed, or no connection can be made within the connect timeout of 20 s.
+    pub async fn connect(address: impl IntoAddress) -> Result<Self, Error> {
+        Self::builder().address(address).connect().await
+    }
+
+    /// A client with settings of its own.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
 fn refuse_tls(config: &ClientConfig) -> Result<(), Error> {
     let address: &Address = &config.address;
     let asked = match (&config.tls, address.wants_tls()) {

@@ -1,18 +1,14 @@
 //! Calls as people write them: a builder that is awaited.
 
 use crate::client::stream::{Response, ResponseStream};
+use crate::client::telling::Telling;
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
-use crate::wire::{status, timeout};
-use std::{
-    fmt,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use crate::wire::timeout;
+use std::{fmt, pin::Pin, time::Duration};
 use tokio::time::Instant;
 use tonic::{
-    Code, Request, Status, Streaming,
+    Request, Status, Streaming,
     metadata::{
         AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
     },
@@ -220,42 +216,5 @@ impl<T: Send + 'static> IntoFuture for StreamCall<T> {
             let (response, telling) = (self.open)(self.settings).await?;
             Ok(ResponseStream::new(response, telling))
         })
-    }
-}
-
-/// How a failed call is told.
-#[derive(Clone, Debug)]
-pub(super) struct Telling {
-    pub(super) name: String,
-    pub(super) address: String,
-    /// What an `UNIMPLEMENTED` most likely means.
-    pub(super) hint: Option<&'static str>,
-    /// A message of our own that did not fit, which is the cause of whatever the call ended with.
-    pub(super) failure: Arc<OnceLock<Error>>,
-}
-
-impl Telling {
-    /// The status as an error that names the call. A failure of our own comes back as itself.
-    pub(super) fn explain(&self, status: Status) -> Error {
-        let own =
-            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
-        if let Some(own) = self.failure.get().or(own) {
-            return own.clone();
-        }
-        let code = status.code();
-        let mut text = format!(
-            "{} at {} failed: {}",
-            self.name,
-            self.address,
-            status::name(code)
-        );
-        let hint = self.hint.filter(|_| code == Code::Unimplemented);
-        for more in [status.message(), hint.unwrap_or_default()] {
-            if !more.is_empty() {
-                text.push_str(": ");
-                text.push_str(more);
-            }
-        }
-        Error::new(Kind::Status, text).with_status(status)
     }
 }

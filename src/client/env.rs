@@ -62,20 +62,16 @@ impl ClientConfig {
         source: impl Fn(&str) -> Result<Option<String>, Error>,
     ) -> Result<Self, Error> {
         let vars = Vars { prefix, source };
-        let mut config = Self::default();
-        config.address = address(&vars)?;
-        if let Some(timeout) = vars.parse(
-            "TIMEOUT",
-            "a positive number of seconds, as `30`, `2.5` or `500ms`",
-            seconds,
-        )? {
-            config.timeout = Some(timeout);
-        }
-        let on = vars
-            .parse("USE_TLS", "`true` or `false`", switch)?
-            .unwrap_or(false);
-        config.tls = on.then(|| tls(&vars)).transpose()?;
-        Ok(config)
+        let expected = "a positive number of seconds, as `30`, `2.5` or `500ms`";
+        let timeout = vars.parse("TIMEOUT", expected, seconds)?;
+        let use_tls = vars.parse("USE_TLS", "`true` or `false`", switch)?;
+        let defaults = Self::default();
+        Ok(Self {
+            address: address(&vars)?,
+            timeout: timeout.or(defaults.timeout),
+            tls: use_tls.unwrap_or(false).then(|| tls(&vars)).transpose()?,
+            ..defaults
+        })
     }
 }
 
@@ -119,7 +115,8 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
         let (text, origin) = if value.contains("-----BEGIN ") {
             (value, "the text".to_owned())
         } else {
-            let path = value.trim().strip_prefix("file://").unwrap_or(value.trim());
+            let value = value.trim();
+            let path = value.strip_prefix("file://").unwrap_or(value);
             // What is neither PEM nor a path may be a mangled key: it is not repeated.
             let shown = if looks_like_path(path) {
                 format!("`{path}`")

@@ -1,11 +1,11 @@
 //! The client.
 
-use crate::address::{Address, IntoAddress};
-use crate::client::builder::ClientBuilder;
-use crate::client::call::{Open, Started, StreamCall, Telling, UnaryCall};
+use crate::address::Address;
+use crate::client::call::{Open, Started, StreamCall, UnaryCall};
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
 use crate::client::resolver::{Resolver, Target};
+use crate::client::telling::Telling;
 use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::{Error, Kind};
 use crate::schema::{Schema, Shape, reflect};
@@ -63,20 +63,6 @@ struct Inner {
 }
 
 impl Client {
-    /// Connects to a server: `127.0.0.1:50051`, `unix:/run/plugin.sock`, or an [`Address`].
-    ///
-    /// # Errors
-    ///
-    /// When the address is malformed, or no connection can be made within the connect timeout of 20 s.
-    pub async fn connect(address: impl IntoAddress) -> Result<Self, Error> {
-        Self::builder().address(address).connect().await
-    }
-
-    /// A client with settings of its own.
-    pub fn builder() -> ClientBuilder {
-        ClientBuilder::default()
-    }
-
     pub(super) fn new(config: ClientConfig, schema: Option<Schema>) -> Result<Self, Error> {
         let inner = Inner {
             transport: Arc::new(Transport::new(config.clone())?),

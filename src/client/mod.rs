@@ -6,6 +6,7 @@
 //! - [`transport`]: one HTTP/2 call: the deadline, the stream, the response body.
 //! - [`resolver`]: which method a name means on this server.
 //! - [`codec`]: JSON and bytes as tonic codecs.
+//! - [`telling`]: how a failed call is told.
 //! - [`call`], [`stream`]: the calls as people write them, and what comes back.
 //! - [`handle`], [`builder`], [`health`]: [`Client`] itself.
 
@@ -21,6 +22,7 @@ mod health;
 mod pem;
 mod resolver;
 mod stream;
+mod telling;
 mod transport;
 
 pub use backoff::Backoff;

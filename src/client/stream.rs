@@ -1,6 +1,6 @@
 //! What comes back from a call.
 
-use crate::client::call::Telling;
+use crate::client::telling::Telling;
 use crate::error::Error;
 use std::{
     fmt,

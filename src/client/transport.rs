@@ -245,7 +245,7 @@ impl Upload {
         let first = poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx))).await;
         match first {
             // A reset or a lost connection is told by the response.
-            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost(_))) => Ok(Self {
+            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost)) => Ok(Self {
                 task: None,
                 failure,
             }),

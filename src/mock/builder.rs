@@ -2,7 +2,7 @@
 
 use crate::address::IntoAddress;
 use crate::error::Error;
-use crate::mock::server::MockServer;
+use crate::mock::server::{MockServer, Settings};
 use crate::net::Bind;
 use crate::schema::Schema;
 use crate::wire::MESSAGE_LIMIT;
@@ -25,14 +25,6 @@ pub struct MockServerBuilder {
     settings: Settings,
     /// The first mistake in building, told when it starts.
     mistake: Option<Error>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(super) bind: Bind,
-    pub(super) schema: Option<Schema>,
-    pub(super) message_limit: usize,
-    pub(super) patience: Duration,
 }
 
 impl Default for MockServerBuilder {
@@ -147,5 +139,40 @@ impl MockServerBuilder {
 
     fn remember(&mut self, mistake: Error) {
         self.mistake.get_or_insert(mistake);
+    }
+}
+
+impl MockServer {
+    /// Starts on 127.0.0.1 and an ephemeral port.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot listen.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Starts on a Unix socket in a private temporary directory.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot listen.
+    pub async fn unix() -> Self {
+        Self::builder().unix().start().await
+    }
+
+    /// Starts on an in-process pipe, which any number of clients can connect to. It is the one transport for tests with
+    /// paused time.
+    ///
+    /// # Panics
+    ///
+    /// Never.
+    pub async fn memory() -> Self {
+        Self::builder().memory().start().await
+    }
+
+    /// A server with settings of its own: an address, a schema.
+    pub fn builder() -> MockServerBuilder {
+        MockServerBuilder::default()
     }
 }

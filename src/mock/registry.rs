@@ -28,12 +28,15 @@ pub(crate) struct Registry {
     stubs: Mutex<Stubs>,
 }
 
-/// Lists are shared and copied on change, so that a call reads one without holding the lock while matchers run.
+/// A list that is shared, and copied when it changes, so that a call reads it without holding the lock while matchers
+/// run.
+type Shared = Arc<Vec<Arc<Mounted>>>;
+
 #[derive(Default)]
 struct Stubs {
     /// By the last part of the method's name. The latest stands last.
-    by_method: HashMap<String, Arc<Vec<Arc<Mounted>>>>,
-    any: Arc<Vec<Arc<Mounted>>>,
+    by_method: HashMap<String, Shared>,
+    any: Shared,
 }
 
 impl Mounted {
@@ -60,7 +63,11 @@ impl Registry {
     /// Mounts a stub; `resolved` is the full name of its method, where a schema tells it.
     pub(crate) fn mount(&self, stub: Stub, resolved: Option<MethodName>) {
         let label = stub.label().into();
-        let empty = || ReplyFn(Responder::Fixed(Reply::json(Value::Object(Map::new()))));
+        let empty = || {
+            ReplyFn(Responder::Fixed(Arc::new(Reply::json(Value::Object(
+                Map::new(),
+            )))))
+        };
         let mounted = Arc::new(Mounted {
             method: resolved.or(stub.method),
             matchers: stub.matchers,
@@ -118,7 +125,7 @@ impl Registry {
         (labels(near), labels(far))
     }
 
-    fn candidates(&self, call: &Call) -> (Arc<Vec<Arc<Mounted>>>, Arc<Vec<Arc<Mounted>>>) {
+    fn candidates(&self, call: &Call) -> (Shared, Shared) {
         let stubs = self.lock();
         let bare = call
             .full_name()

@@ -15,6 +15,7 @@ use std::{
     future::{pending, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -39,7 +40,7 @@ struct Gone(Outcome);
 impl Responding {
     /// Answers as the stub says, and records how it ended.
     pub(crate) async fn serve(mut self, stub: &Mounted) {
-        self.call.record_stub(stub.label.clone());
+        self.call.record_stub(Arc::clone(&stub.label));
         if let Err(Gone(outcome)) = self.answer(stub).await {
             self.call.finish(outcome);
         }
@@ -51,30 +52,25 @@ impl Responding {
         if let Some(delay) = reply.delay {
             self.unless_gone(wait(delay)).await?;
         }
-        match reply.body {
+        match &reply.body {
             Body::Script {
                 messages,
                 pace,
                 end,
-            } => {
-                self.play(&messages, pace, end, reply.metadata, reply.trailers)
-                    .await
-            }
+            } => self.play(&reply, messages, *pace, end).await,
             Body::Channel(calls) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), true);
-                let taken = calls.send(stream).is_ok();
-                let end = taken.then(|| pending::<Result<(), Status>>());
-                self.relay(ends, end, reply.metadata, reply.trailers).await
+                if calls.send(stream).is_err() {
+                    let text = "the stub replies by a channel, and its CallStreams was dropped";
+                    return self.refuse(&Status::internal(text));
+                }
+                self.relay(&reply, ends, pending()).await
             }
             Body::Handler(handler) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), false);
-                let running = async move {
-                    caught(async move { handler(stream).await })
-                        .await
-                        .and_then(|end| end)
-                };
-                self.relay(ends, Some(running), reply.metadata, reply.trailers)
-                    .await
+                let running = caught(async move { handler(stream).await });
+                let running = async { running.await.and_then(|returned| returned) };
+                self.relay(&reply, ends, running).await
             }
         }
     }
@@ -82,11 +78,10 @@ impl Responding {
     /// Sends messages that are known beforehand, then the status.
     async fn play(
         &mut self,
+        reply: &Reply,
         messages: &[Payload],
         pace: Option<Duration>,
-        end: Status,
-        metadata: MetadataMap,
-        trailers: MetadataMap,
+        end: &Status,
     ) -> Result<(), Gone> {
         let encoded: Result<Vec<_>, _> = messages
             .iter()
@@ -96,10 +91,10 @@ impl Responding {
             Ok(messages) => messages,
             Err(error) => return self.refuse(&Status::internal(error.to_string())),
         };
-        if messages.is_empty() && metadata.is_empty() && end.code() != tonic::Code::Ok {
-            return self.trailers_only(&end, trailers);
+        if messages.is_empty() && reply.metadata.is_empty() && end.code() != tonic::Code::Ok {
+            return self.trailers_only(end, reply.trailers.clone());
         }
-        let mut stream = self.headers(metadata)?;
+        let mut stream = self.headers(reply.metadata.clone())?;
         let at_once = messages.len() == 1 && pace.is_none();
         for message in messages {
             if let Some(pace) = pace {
@@ -108,36 +103,30 @@ impl Responding {
             self.call.record_reply(message.payload());
             let bytes = message.into_bytes();
             if at_once {
-                send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(stopped))?;
+                send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(&stopped))?;
             } else {
                 self.send(&mut stream, bytes).await?;
             }
         }
-        self.end(&mut stream, &end, trailers)
+        self.end(&mut stream, end, reply.trailers.clone())
     }
 
     /// Lets the test or a closure hold both ends, until it ends the call.
     async fn relay(
         &mut self,
+        reply: &Reply,
         mut ends: CallStreamEnds,
-        running: Option<impl Future<Output = Result<(), Status>>>,
-        metadata: MetadataMap,
-        trailers: MetadataMap,
+        running: impl Future<Output = Result<(), Status>>,
     ) -> Result<(), Gone> {
-        let Some(running) = running else {
-            return self.refuse(&Status::internal(
-                "the stub replies by a channel, and its CallStreams was dropped",
-            ));
-        };
         let mut running = pin!(running);
-        let mut stream = self.headers(metadata)?;
+        let mut stream = self.headers(reply.metadata.clone())?;
         ends.requests = ends.requests.filter(|_| self.open);
         let mut sending = true;
         let end = loop {
             tokio::select! {
                 biased;
-                reply = ends.replies.recv(), if sending => match reply {
-                    Some(reply) => self.relay_one(&mut stream, reply).await?,
+                message = ends.replies.recv(), if sending => match message {
+                    Some(message) => self.relay_one(&mut stream, message).await?,
                     None => sending = false,
                 },
                 returned = &mut running => break match returned {
@@ -146,7 +135,7 @@ impl Responding {
                 },
                 status = ends.ending.wait() => break status,
                 stopped = send::stopped(&mut stream) => {
-                    let gone = self.gone(stopped);
+                    let gone = self.gone(&stopped);
                     ends.break_off(Status::cancelled(gone.0.to_string()));
                     return Err(gone);
                 }
@@ -162,17 +151,17 @@ impl Responding {
                 }
             }
         };
-        while let Ok(reply) = ends.replies.try_recv() {
-            self.relay_one(&mut stream, reply).await?;
+        while let Ok(message) = ends.replies.try_recv() {
+            self.relay_one(&mut stream, message).await?;
         }
-        self.end(&mut stream, &end, trailers)
+        self.end(&mut stream, &end, reply.trailers.clone())
     }
 
     /// Request messages wait meanwhile: they belong to the holder of the stream.
     async fn relay_one(&self, stream: &mut SendStream<Bytes>, reply: Framed) -> Result<(), Gone> {
         self.call.record_reply(reply.payload());
         let sent = send::data(stream, reply.into_bytes()).await;
-        sent.map_err(|stopped| self.gone(stopped))
+        sent.map_err(|stopped| self.gone(&stopped))
     }
 
     /// Answers with a status and nothing else.
@@ -191,7 +180,7 @@ impl Responding {
         let mut response = status::trailers_only(status);
         response.headers_mut().extend(trailers.into_headers());
         let sent = self.respond.send_response(response, true);
-        sent.map(drop).map_err(|error| self.gone(error.into()))
+        sent.map(drop).map_err(|error| self.gone(&error.into()))
     }
 
     fn headers(&mut self, metadata: MetadataMap) -> Result<SendStream<Bytes>, Gone> {
@@ -201,7 +190,7 @@ impl Responding {
             .headers_mut()
             .insert(CONTENT_TYPE, status::GRPC_CONTENT_TYPE);
         let sent = self.respond.send_response(response, false);
-        sent.map_err(|error| self.gone(error.into()))
+        sent.map_err(|error| self.gone(&error.into()))
     }
 
     fn end(
@@ -213,14 +202,14 @@ impl Responding {
         self.call.finish(end.code().into());
         let mut map: HeaderMap = trailers.into_headers();
         map.extend(status::trailers(end));
-        send::trailers(stream, map).map_err(|stopped| self.gone(stopped))
+        send::trailers(stream, map).map_err(|stopped| self.gone(&stopped))
     }
 
     /// Sends a message while request messages go on being recorded.
     async fn send(&mut self, stream: &mut SendStream<Bytes>, bytes: Bytes) -> Result<(), Gone> {
         let error = tokio::select! {
             biased;
-            sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(stopped)),
+            sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
         Err(self.broken(&error).0)
@@ -231,7 +220,7 @@ impl Responding {
         let error = tokio::select! {
             biased;
             () = wait(delay) => return Ok(()),
-            stopped = send::stopped(stream) => return Err(self.gone(stopped)),
+            stopped = send::stopped(stream) => return Err(self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
         Err(self.broken(&error).0)
@@ -248,16 +237,13 @@ impl Responding {
                 return Err(self.broken(&error).0);
             }
         };
-        Err(self.gone(match stopped {
-            Ok(reason) => Stopped::Reset(reason),
-            Err(error) => Stopped::Lost(error),
-        }))
+        Err(self.gone(&stopped.into()))
     }
 
-    fn gone(&self, stopped: Stopped) -> Gone {
+    fn gone(&self, stopped: &Stopped) -> Gone {
         Gone(match stopped {
-            Stopped::Reset(reason) => reset(&self.call, reason),
-            Stopped::Lost(_) | Stopped::Body(_) => Outcome::Dropped,
+            Stopped::Reset(reason) => reset(&self.call, *reason),
+            Stopped::Lost | Stopped::Body(_) => Outcome::Dropped,
         })
     }
 
@@ -336,18 +322,16 @@ async fn wait(delay: Duration) {
 }
 
 /// Runs the stub's closure, if it has one. A panic becomes a status.
-async fn make(stub: &Mounted, call: Call) -> Reply {
-    match &stub.reply {
-        Responder::Fixed(reply) => reply.clone(),
+async fn make(stub: &Mounted, call: Call) -> Arc<Reply> {
+    let made = match &stub.reply {
+        Responder::Fixed(reply) => return Arc::clone(reply),
         Responder::Sync(closure) => {
             let made = catch_unwind(AssertUnwindSafe(|| closure(&call)));
-            made.unwrap_or_else(|panic| panicked("the stub's reply", &*panic).into())
+            made.map_err(|panic| panicked("the stub's reply", &*panic))
         }
-        Responder::Async(closure) => {
-            let made = caught(async move { closure(call).await }).await;
-            made.unwrap_or_else(Reply::from)
-        }
-    }
+        Responder::Async(closure) => caught(async move { closure(call).await }).await,
+    };
+    Arc::new(made.into())
 }
 
 /// Runs user code. A panic becomes a status.

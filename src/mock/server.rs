@@ -2,14 +2,13 @@
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::mock::builder::{MockServerBuilder, Settings};
 use crate::mock::builtin::Builtin;
 use crate::mock::connection;
 use crate::mock::journal::{Call, Connection, Journal};
 use crate::mock::registry::Registry;
 use crate::mock::serve::Service;
 use crate::mock::stub::Stub;
-use crate::net::{Cut, Listener, Stream, Switched, SwitchedListener};
+use crate::net::{Bind, Cut, Listener, Stream, Switched, SwitchedListener};
 use crate::schema::{MethodName, Schema, is_infrastructure};
 use std::{
     collections::HashMap,
@@ -55,6 +54,15 @@ pub struct MockServer {
     patience: Duration,
 }
 
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) bind: Bind,
+    pub(super) schema: Option<Schema>,
+    pub(super) message_limit: usize,
+    pub(super) patience: Duration,
+}
+
 /// The connections that are open.
 #[derive(Default)]
 struct Open {
@@ -69,39 +77,6 @@ struct Connections {
 }
 
 impl MockServer {
-    /// Starts on 127.0.0.1 and an ephemeral port.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot listen.
-    pub async fn start() -> Self {
-        Self::builder().start().await
-    }
-
-    /// Starts on a Unix socket in a private temporary directory.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot listen.
-    pub async fn unix() -> Self {
-        Self::builder().unix().start().await
-    }
-
-    /// Starts on an in-process pipe, which any number of clients can connect to. It is the one transport for tests with
-    /// paused time.
-    ///
-    /// # Panics
-    ///
-    /// Never.
-    pub async fn memory() -> Self {
-        Self::builder().memory().start().await
-    }
-
-    /// A server with settings of its own: an address, a schema.
-    pub fn builder() -> MockServerBuilder {
-        MockServerBuilder::default()
-    }
-
     pub(super) async fn listen(settings: Settings) -> Result<Self, Error> {
         let listener = Listener::bind(&settings.bind).await?;
         let address = listener.address().clone();
@@ -193,7 +168,7 @@ impl MockServer {
     ///
     /// # Panics
     ///
-    /// When they do not come in time (10 s, or [`patience`](MockServerBuilder::patience)); the text lists those that did.
+    /// When they do not come in time (10 s, or [`patience`](crate::mock::MockServerBuilder::patience)); the text lists those that did.
     #[track_caller]
     pub fn wait_for_calls(&self, n: usize) -> impl Future<Output = Vec<Call>> + Send + '_ {
         let place = Location::caller();
@@ -206,7 +181,7 @@ impl MockServer {
     ///
     /// # Panics
     ///
-    /// When none comes in time (10 s, or [`patience`](MockServerBuilder::patience)); the text lists those that did.
+    /// When none comes in time (10 s, or [`patience`](crate::mock::MockServerBuilder::patience)); the text lists those that did.
     #[track_caller]
     pub fn next_call(&self) -> impl Future<Output = Call> + Send + '_ {
         let place = Location::caller();

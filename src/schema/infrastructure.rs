@@ -26,10 +26,3 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
 pub(crate) fn infrastructure() -> &'static Schema {
     &SCHEMA
 }
-
-/// Whether the service or method of that full name is one of them.
-pub(crate) fn is_infrastructure(full_name: &str) -> bool {
-    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
-        .iter()
-        .any(|prefix| full_name.starts_with(prefix))
-}

@@ -14,8 +14,8 @@ mod name;
 mod pool;
 mod reflection;
 
-pub(crate) use infrastructure::{infrastructure, is_infrastructure};
+pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};
-pub(crate) use name::{MethodName, dotted};
+pub(crate) use name::{MethodName, dotted, is_infrastructure};
 pub use pool::Schema;
 pub(crate) use reflection::{Reflected, reflect};

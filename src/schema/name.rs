@@ -42,3 +42,10 @@ pub(crate) fn dotted(written: &str) -> Cow<'_, str> {
         Cow::Borrowed(written)
     }
 }
+
+/// Whether the service or method of that full name belongs to the plumbing and not to the plugin.
+pub(crate) fn is_infrastructure(full_name: &str) -> bool {
+    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
+        .iter()
+        .any(|prefix| full_name.starts_with(prefix))
+}

@@ -1,9 +1,8 @@
 //! All methods of a descriptor set, looked up by name or by path.
 
 use crate::error::{Error, Kind};
-use crate::schema::infrastructure::is_infrastructure;
 use crate::schema::method::Method;
-use crate::schema::name::MethodName;
+use crate::schema::name::{MethodName, is_infrastructure};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use std::{collections::HashMap, sync::Arc};

@@ -3,7 +3,7 @@
 //! Follows [gRPC Server Reflection](https://github.com/grpc/grpc/blob/master/doc/server-reflection.md): v1, and
 //! v1alpha for a server that does not know v1.
 
-use crate::schema::infrastructure::is_infrastructure;
+use crate::schema::name::is_infrastructure;
 use crate::schema::pool::Schema;
 use bytes::Bytes;
 use prost::Message as _;

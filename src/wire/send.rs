@@ -17,7 +17,7 @@ pub(crate) enum Stopped {
     /// The peer reset the stream.
     Reset(Reason),
     /// The connection is gone.
-    Lost(h2::Error),
+    Lost,
     /// The body that was being sent failed.
     Body(Status),
 }
@@ -59,8 +59,7 @@ async fn capacity(stream: &mut SendStream<Bytes>) -> Result<usize, Stopped> {
 /// The stream is not streaming any more: by a reset, or because the connection went away.
 fn poll_stopped(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Stopped {
     match stream.poll_reset(cx) {
-        Poll::Ready(Ok(reason)) => Stopped::Reset(reason),
-        Poll::Ready(Err(error)) => Stopped::Lost(error),
+        Poll::Ready(reset) => reset.into(),
         Poll::Pending => Stopped::Reset(Reason::CANCEL),
     }
 }
@@ -72,10 +71,7 @@ pub(crate) fn trailers(stream: &mut SendStream<Bytes>, trailers: HeaderMap) -> R
 
 /// Waits until the peer resets the stream or the connection is lost.
 pub(crate) async fn stopped(stream: &mut SendStream<Bytes>) -> Stopped {
-    match poll_fn(|cx| stream.poll_reset(cx)).await {
-        Ok(reason) => Stopped::Reset(reason),
-        Err(error) => Stopped::Lost(error),
-    }
+    poll_fn(|cx| stream.poll_reset(cx)).await.into()
 }
 
 /// A body on its way into a stream. It ends the stream; a body that fails resets it.
@@ -135,11 +131,9 @@ where
             if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
                 return Poll::Ready(frame.transpose().map_err(Stopped::Body));
             }
-            match self.stream.poll_reset(cx) {
-                Poll::Ready(Ok(reason)) => Poll::Ready(Err(Stopped::Reset(reason))),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Stopped::Lost(error))),
-                Poll::Pending => Poll::Pending,
-            }
+            self.stream
+                .poll_reset(cx)
+                .map(|reset| Err(Stopped::from(reset)))
         })
         .await
     }
@@ -163,7 +157,14 @@ impl From<h2::Error> for Stopped {
     fn from(error: h2::Error) -> Self {
         match error.reason() {
             Some(reason) if error.is_reset() => Self::Reset(reason),
-            _ => Self::Lost(error),
+            _ => Self::Lost,
         }
+    }
+}
+
+/// What `poll_reset` tells.
+impl From<Result<Reason, h2::Error>> for Stopped {
+    fn from(reset: Result<Reason, h2::Error>) -> Self {
+        reset.map_or(Self::Lost, Self::Reset)
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn write(timeout: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse, write};
+    use crate::wire::timeout::{parse, write};
     use std::time::Duration;
 
     #[test]

@@ -94,19 +94,22 @@ def shapes(channel, stub, Request):
         chatted.append(next(replies).message)
     requests.close()
     chatted.extend(reply.message for reply in replies)
-    tell([[said.message, said.count, list(said.blob)], split, joined.count, chatted])
+
+    blob = bytes(range(256)) * 12 * 1024
+    large = [stub.Say(Request(blob=blob)), *stub.Chat(Request(blob=blob) for _ in range(4))]
+    tell([
+        [said.message, said.count, list(said.blob)],
+        split,
+        joined.count,
+        chatted,
+        [reply.blob == blob for reply in large] == 5 * [True],
+    ])
 
 
 def metadata(channel, stub, Request):
     sent = (("x-tag", "one"), ("x-tag", "2, 3"), ("x-raw-bin", b"\x00\xff,"), ("x-empty-bin", b""))
     reply, call = stub.Say.with_call(Request(), metadata=sent)
     tell([plain(call.initial_metadata()), plain(call.trailing_metadata())])
-
-
-def megabytes(channel, stub, Request):
-    blob = bytes(range(256)) * 12 * 1024
-    replies = stub.Chat(Request(blob=blob) for _ in range(4))
-    tell([stub.Say(Request(blob=blob)).blob == blob, *(reply.blob == blob for reply in replies)])
 
 
 def status(channel, stub, Request):

@@ -40,7 +40,6 @@ class Echo:
         if request.message == "refuse":
             context.set_trailing_metadata((
                 ("grpc-status-details-bin", b"opaque \x00\xff"),
-                ("x-hint", "less"),
                 ("x-hint-bin", b"\x00\xff"),
             ))
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "zu groß: 150 % 🚫\nzweite Zeile")

@@ -15,6 +15,7 @@ mod lifecycle;
 mod load;
 mod metadata;
 mod raw;
+mod readme;
 mod reflection;
 mod schema;
 mod streams;

@@ -78,12 +78,12 @@ impl BuiltinService {
             biased;
             response = answer => send(response, &call, respond).await,
             stopped = poll_fn(|cx| respond.poll_reset(cx)) => {
-                stopped.map_or_else(|error| Err(Stopped::Lost(error)), |reason| Err(Stopped::Reset(reason)))
+                Err(stopped.into())
             }
         };
         call.finish(match outcome {
             // The status was recorded from the trailers; a service that sends none has not ended its call.
-            Ok(()) | Err(Stopped::Lost(_) | Stopped::Body(_)) => Outcome::Dropped,
+            Ok(()) | Err(Stopped::Lost | Stopped::Body(_)) => Outcome::Dropped,
             Err(Stopped::Reset(Reason::CANCEL)) => call.cancelled_now(),
             Err(Stopped::Reset(reason)) => Outcome::Reset(reason),
         });

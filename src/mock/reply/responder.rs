@@ -13,7 +13,7 @@ pub struct ReplyFn(pub(crate) Responder);
 
 pub(crate) enum Responder {
     Async(Box<dyn Fn(Call) -> BoxFuture<Reply> + Send + Sync>),
-    Fixed(Reply),
+    Fixed(Arc<Reply>),
     Sync(Box<dyn Fn(&Call) -> Reply + Send + Sync>),
 }
 
@@ -59,7 +59,7 @@ pub mod how {
 
 impl<R: Into<Reply>> IntoReply<how::Value> for R {
     fn into_reply(self) -> ReplyFn {
-        ReplyFn(Responder::Fixed(self.into()))
+        ReplyFn(Responder::Fixed(Arc::new(self.into())))
     }
 }
 
@@ -94,7 +94,9 @@ where
 {
     fn into_reply(self) -> ReplyFn {
         let handler = Arc::new(move |stream| -> BoxFuture<_> { Box::pin(self(stream)) });
-        ReplyFn(Responder::Fixed(Reply::from_body(Body::Handler(handler))))
+        ReplyFn(Responder::Fixed(Arc::new(Reply::from_body(Body::Handler(
+            handler,
+        )))))
     }
 }
 

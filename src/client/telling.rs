@@ -1,0 +1,43 @@
+//! How a failed call is told.
+
+use crate::error::{Error, Kind};
+use crate::wire::status;
+use std::sync::{Arc, OnceLock};
+use tonic::{Code, Status};
+
+/// What an error of one call says beside its status.
+#[derive(Clone, Debug)]
+pub(super) struct Telling {
+    pub(super) name: String,
+    pub(super) address: String,
+    /// What an `UNIMPLEMENTED` most likely means.
+    pub(super) hint: Option<&'static str>,
+    /// A message of our own that did not fit, which is the cause of whatever the call ended with.
+    pub(super) failure: Arc<OnceLock<Error>>,
+}
+
+impl Telling {
+    /// The status as an error that names the call. A failure of our own comes back as itself.
+    pub(super) fn explain(&self, status: Status) -> Error {
+        let own =
+            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
+        if let Some(own) = self.failure.get().or(own) {
+            return own.clone();
+        }
+        let code = status.code();
+        let mut text = format!(
+            "{} at {} failed: {}",
+            self.name,
+            self.address,
+            status::name(code)
+        );
+        let hint = self.hint.filter(|_| code == Code::Unimplemented);
+        for more in [status.message(), hint.unwrap_or_default()] {
+            if !more.is_empty() {
+                text.push_str(": ");
+                text.push_str(more);
+            }
+        }
+        Error::new(Kind::Status, text).with_status(status)
+    }
+}

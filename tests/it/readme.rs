@@ -1,0 +1,86 @@
+//! The tests that the README shows, run. What it shows must be what stands here.
+
+use std::fs;
+
+mod first {
+    use rpcplugin_testkit::{Call, MockServer, Stub, json};
+
+    #[tokio::test]
+    async fn records_a_direct_call() {
+        let server = MockServer::start().await; // 127.0.0.1, ephemeral port, listening already
+        server.mount(
+            Stub::any().reply(|call: &Call| json!({"success": true, "method": call.method()})),
+        );
+
+        let client = server.client().await; // or Client::connect(server.address())
+        let result = client
+            .call("TestMethod", json!({"param": "value"}))
+            .await
+            .unwrap();
+
+        assert_eq!(result["success"], true);
+        assert_eq!(server.calls().len(), 1);
+        assert_eq!(server.calls()[0], ("TestMethod", json!({"param": "value"})));
+    }
+}
+
+mod typed {
+    use rpcplugin_testkit::{Code, MockServer, Reply, Stub, json};
+
+    #[tokio::test]
+    async fn the_code_under_test_reports_a_full_disk() {
+        // In your crate: include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"))
+        let schema = rpcplugin_testkit::proto::FILE_DESCRIPTOR_SET;
+        let server = MockServer::builder().descriptor_set(schema).start().await;
+        let full = Reply::status(Code::ResourceExhausted, "disk full").trailer("x-disk", "sda1");
+        server.mount(Stub::any().reply(full));
+
+        let client = server.client().await; // your code gets server.uri() instead
+        let error = client
+            .call("rpcplugin.v1.Plugin/Call", json!({"method": "Put"}))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), Some(Code::ResourceExhausted));
+    }
+}
+
+mod stream {
+    use rpcplugin_testkit::{MockServer, Reply, Stub, json};
+
+    #[tokio::test]
+    async fn watches_until_the_server_hangs_up() {
+        let server = MockServer::unix().await;
+        let (reply, mut streams) = Reply::channel();
+        server.mount(Stub::method("Watch").reply(reply));
+
+        let client = server.client().await;
+        let mut changes = client
+            .call_server_stream("Watch", json!({"key": "a"}))
+            .await
+            .unwrap();
+        let mut watch = streams.next().await;
+        watch.send(json!({"value": 1})).await.unwrap();
+        assert_eq!(changes.message().await.unwrap(), Some(json!({"value": 1})));
+        watch.fail(tonic::Status::unavailable("shutting down"));
+        assert!(changes.message().await.is_err());
+    }
+}
+
+#[test]
+fn the_readme_shows_these_tests() {
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let readme = fs::read_to_string("README.md").expect("README.md");
+    let here = squeezed(include_str!("readme.rs"));
+    let blocks: Vec<_> = readme
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        assert!(
+            here.contains(&squeezed(block)),
+            "tests/it/readme.rs lacks what README.md shows:\n{block}"
+        );
+    }
+}
