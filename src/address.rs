@@ -92,7 +92,11 @@ impl Address {
     #[must_use]
     pub fn uri(&self) -> String {
         match self {
-            Self::Tcp { tls: false, .. } => format!("http://{self}"),
+            Self::Tcp {
+                host,
+                port,
+                tls: false,
+            } => format!("http://{}", host_and_port(host, *port)),
             _ => self.to_string(),
         }
     }
@@ -116,8 +120,17 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port, tls } => {
-                let scheme = if *tls { "https://" } else { "" };
+                // A host that is called like a scheme would be taken for one.
+                let ambiguous = ["unix", "memory"].contains(&host.as_str());
+                let scheme = match (tls, ambiguous) {
+                    (true, _) => "https://",
+                    (false, true) => "http://",
+                    (false, false) => "",
+                };
                 write!(f, "{scheme}{}", host_and_port(host, *port))
+            }
+            Self::Unix(path) if path.to_string_lossy().starts_with("//") => {
+                write!(f, "unix://{}", path.display())
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Memory(name) => write!(f, "memory:{name}"),
@@ -218,9 +231,6 @@ fn parse_unix(rest: &str) -> Result<Address, String> {
         Some(_) => return Err("`unix://` takes an absolute path, as in `unix:///path`".to_owned()),
         None => rest,
     };
-    if path.contains('\0') {
-        return Err("the path has a NUL byte".to_owned());
-    }
     unix_path_problem(Path::new(path)).map_or_else(|| Ok(Address::Unix(path.into())), Err)
 }
 
@@ -294,6 +304,9 @@ fn unix_path_problem(path: &Path) -> Option<String> {
     let length = path.as_os_str().len();
     if length == 0 {
         return Some("the path is missing".to_owned());
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Some("the path has a NUL byte".to_owned());
     }
     (length > UNIX_PATH_LIMIT).then(|| {
         format!("the path has {length} bytes, and this platform allows {UNIX_PATH_LIMIT} for a Unix socket")

@@ -84,6 +84,18 @@ impl Error {
         })
     }
 
+    /// The text with all its causes, for places that have no room for a source.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// The status that the call ended with on the wire, `None` when it failed before there was one.
     ///
     /// It has the status message, the details (`grpc-status-details-bin`) and the trailing metadata.
@@ -201,7 +213,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut status = match error.status() {
             Some(known) => known.clone(),
-            None => Self::new(status_code(&error), error.to_string()),
+            None => Self::new(status_code(&error), error.chain()),
         };
         status.set_source(Arc::new(error));
         status

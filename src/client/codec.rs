@@ -108,7 +108,7 @@ impl Encoder for JsonEncoder {
     fn encode(&mut self, args: Value, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         self.0.encode(&args, buffer).map_err(|error| {
             let failure = self.0.failure.get_or_init(|| error);
-            Status::invalid_argument(failure.to_string())
+            Status::invalid_argument(failure.chain())
         })
     }
 }
@@ -139,8 +139,10 @@ impl Decoder for JsonDecoder {
 /// No arguments at all are an empty struct.
 fn to_struct(args: &Value) -> Result<Struct, Error> {
     let none = Value::Object(Map::new());
-    json::to_struct(if args.is_null() { &none } else { args }).ok_or_else(|| {
-        let text = format!("the arguments of a schemaless call are {args}, expected a JSON object");
-        Error::new(Kind::Message, text)
+    json::to_struct(if args.is_null() { &none } else { args }).map_err(|problem| {
+        Error::new(
+            Kind::Message,
+            format!("the arguments of a schemaless call are {problem}"),
+        )
     })
 }

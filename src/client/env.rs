@@ -117,17 +117,17 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
         } else {
             let value = value.trim();
             let path = value.strip_prefix("file://").unwrap_or(value);
-            // What is neither PEM nor a path may be a mangled key: it is not repeated.
-            let shown = if looks_like_path(path) {
-                format!("`{path}`")
-            } else {
-                "a value that is no path".to_owned()
-            };
             let text = fs::read_to_string(path).map_err(|error| {
-                let text = format!("{name} is {shown}, which cannot be read; expected PEM text, a path or file://path");
+                // What is neither PEM nor a path may be a mangled key: it is not repeated.
+                let shown = match looks_like_path(path) {
+                    true => format!("`{path}`"),
+                    false => "a value that is no path".to_owned(),
+                };
+                let text =
+                    format!("{name} is {shown}, which cannot be read; expected PEM text, a path or file://path");
                 Error::new(Kind::Config, text).caused_by(error)
             })?;
-            (text, format!("the file {shown}"))
+            (text, format!("the file `{path}`"))
         };
         let pem = Pem::parse(text).filter(|pem| pem.has(label));
         pem.map(Some).ok_or_else(|| {
@@ -205,7 +205,8 @@ fn switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Base64 has slashes, but no dots, and DER begins with an `M`.
+/// Base64 has slashes, but no dots, and DER begins with an `M`; PEM has lines and dashes.
 fn looks_like_path(text: &str) -> bool {
-    text.len() < 256 && (text.starts_with(['/', '.', '~']) || text.contains('.'))
+    let mangled = text.len() > 255 || text.contains(['\n', '\r']) || text.contains("---");
+    !mangled && (text.starts_with(['/', '.', '~']) || text.contains('.'))
 }

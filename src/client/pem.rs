@@ -16,18 +16,31 @@ use std::fmt;
 pub struct Pem(String);
 
 const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 impl Pem {
-    /// Takes text with at least one complete PEM block.
+    /// Takes text with at least one PEM block, all of them complete.
     ///
-    /// `None`, when it has none. The content of the blocks is not decoded here.
+    /// `None` for any other text. The content of the blocks is not decoded here.
     #[must_use]
     pub fn parse(text: impl Into<String>) -> Option<Self> {
         let pem = Self(text.into());
-        let complete = |label: &str| pem.0.contains(&format!("-----END {label}{DASHES}"));
-        let valid = pem.labels().next().is_some() && pem.labels().all(complete);
-        valid.then_some(pem)
+        let mut open = None;
+        let mut blocks = 0;
+        for line in pem.0.lines().map(str::trim) {
+            match (label(line, BEGIN), label(line, END)) {
+                (Some(begun), _) if open.is_none() => open = Some(begun),
+                (_, Some(ended)) if open == Some(ended) => {
+                    open = None;
+                    blocks += 1;
+                }
+                (None, None) => {}
+                // A block within a block, or an end without its beginning.
+                _ => return None,
+            }
+        }
+        (blocks > 0 && open.is_none()).then_some(pem)
     }
 
     /// The text itself.
@@ -43,8 +56,13 @@ impl Pem {
 
     fn labels(&self) -> impl Iterator<Item = &str> {
         let lines = self.0.lines().map(str::trim);
-        lines.filter_map(|line| line.strip_prefix(BEGIN)?.strip_suffix(DASHES))
+        lines.filter_map(|line| label(line, BEGIN))
     }
+}
+
+/// The label of a line such as `-----BEGIN CERTIFICATE-----`.
+fn label<'a>(line: &'a str, kind: &str) -> Option<&'a str> {
+    line.strip_prefix(kind)?.strip_suffix(DASHES)
 }
 
 impl fmt::Debug for Pem {

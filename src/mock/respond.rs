@@ -89,7 +89,7 @@ impl Responding {
             .collect();
         let messages = match encoded {
             Ok(messages) => messages,
-            Err(error) => return self.refuse(&Status::internal(error.to_string())),
+            Err(error) => return self.refuse(&Status::internal(error.chain())),
         };
         if messages.is_empty() && reply.metadata.is_empty() && end.code() != tonic::Code::Ok {
             return self.trailers_only(end, reply.trailers.clone());

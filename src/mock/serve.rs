@@ -85,16 +85,13 @@ impl Service {
         let mut reader = Reader::new(stream, self.message_limit);
         let (call, first) = self.identify(&path, arrived, &mut reader).await;
         let _in_flight = InFlight(call.clone());
-        let taken = match (encoding, first) {
-            (Some(refused), _) => {
+        let first = encoding.map_or(first, |refused| Err(Refused::With(refused)));
+        let taken = match first {
+            Ok(first) => self.take(&call, first, &mut reader).await,
+            Err(refused) => {
                 self.journal.add(call.clone());
-                Err(Refused::With(refused))
+                Err(refused)
             }
-            (None, Err(error)) => {
-                self.journal.add(call.clone());
-                Err(Refused::Broken(error))
-            }
-            (None, Ok(first)) => self.take(&call, first, &mut reader).await,
         };
         let open = matches!(&taken, Ok((_, true)));
         let responding = Responding {
@@ -119,36 +116,43 @@ impl Service {
         path: &str,
         arrived: Arrived,
         reader: &mut Reader,
-    ) -> (Call, Result<Option<Bytes>, ReadError>) {
+    ) -> (Call, Result<Option<Bytes>, Refused>) {
         let opaque = || Target::Opaque(path.to_owned());
-        let known = match &self.schema {
-            Some(schema) => schema
-                .method_at(path)
-                .map(|method| Target::Typed(Arc::clone(method))),
-            None => None,
+        let known = self
+            .schema
+            .as_ref()
+            .and_then(|schema| schema.method_at(path));
+        if let Some(method) = known {
+            return (
+                Call::new(Target::Typed(Arc::clone(method)), arrived),
+                Ok(None),
+            );
+        }
+        let Some(shape) = schemaless_shape(path).filter(|_| self.schema.is_none()) else {
+            return (Call::new(opaque(), arrived), Ok(None));
         };
-        let schemaless = schemaless_shape(path).filter(|_| self.schema.is_none());
-        let Some(shape) = schemaless else {
-            return (Call::new(known.unwrap_or_else(opaque), arrived), Ok(None));
+        let first = match reader.next().await {
+            Ok(Some(first)) => first,
+            Ok(None) => {
+                let refused = Status::internal(format!("no request message in a {shape} call"));
+                return (Call::new(opaque(), arrived), Err(Refused::With(refused)));
+            }
+            Err(error) => return (Call::new(opaque(), arrived), Err(Refused::Broken(error))),
         };
-        match reader.next().await {
-            Ok(Some(first)) => match CallRequest::decode(first.clone()) {
-                Ok(request) => {
-                    let call = Call::new(
-                        Target::Schemaless {
-                            method: request.method,
-                            shape,
-                        },
-                        arrived,
-                    );
-                    // A stream may be opened by a message that only names the method.
-                    let opening = shape.streams_requests() && request.args.is_none();
-                    (call, Ok(Some(first).filter(|_| !opening)))
-                }
-                Err(_) => (Call::new(opaque(), arrived), Ok(Some(first))),
-            },
-            Ok(None) => (Call::new(opaque(), arrived), Ok(None)),
-            Err(error) => (Call::new(opaque(), arrived), Err(error)),
+        match CallRequest::decode(first.clone()) {
+            Ok(request) => {
+                let method = request.method;
+                let call = Call::new(Target::Schemaless { method, shape }, arrived);
+                // A stream may be opened by a message that only names the method.
+                let opening = shape.streams_requests() && request.args.is_none();
+                (call, Ok(Some(first).filter(|_| !opening)))
+            }
+            Err(error) => {
+                let call = Call::new(opaque(), arrived);
+                call.record_request(first);
+                let text = format!("the request is not a valid rpcplugin.v1.CallRequest: {error}");
+                (call, Err(Refused::With(Status::internal(text))))
+            }
         }
     }
 

@@ -36,19 +36,44 @@ pub(crate) fn to_message(
     json: &Value,
 ) -> Result<DynamicMessage, Error> {
     DynamicMessage::deserialize(descriptor.clone(), json).map_err(|error| {
-        let text = format!("the JSON does not fit {}: {error}", descriptor.full_name());
+        let text = format!("the JSON does not fit {}", descriptor.full_name());
         Error::new(Kind::Message, text).caused_by(error)
     })
 }
 
-/// The JSON object as a struct. `None`, when it is no object.
-pub(crate) fn to_struct(json: &Value) -> Option<Struct> {
-    let fields = json.as_object()?.iter();
-    Some(Struct {
+/// How deep JSON may be nested: a struct takes three levels of messages for each of its own, and protobuf's decoders
+/// stop at 100.
+const DEEPEST: usize = 32;
+
+/// The JSON object as a struct, or what it is instead.
+pub(crate) fn to_struct(json: &Value) -> Result<Struct, String> {
+    if !json.is_object() {
+        return Err(format!("{json}, expected a JSON object"));
+    }
+    if is_deeper(json, DEEPEST) {
+        return Err(format!(
+            "nested deeper than {DEEPEST} levels, which protobuf does not decode"
+        ));
+    }
+    Ok(to_struct_fields(json))
+}
+
+fn is_deeper(json: &Value, levels: usize) -> bool {
+    let inner = |value: &Value| is_deeper(value, levels - 1);
+    match json {
+        Value::Array(values) => levels == 0 || values.iter().any(inner),
+        Value::Object(fields) => levels == 0 || fields.values().any(inner),
+        _ => false,
+    }
+}
+
+fn to_struct_fields(json: &Value) -> Struct {
+    let fields = json.as_object().into_iter().flatten();
+    Struct {
         fields: fields
             .map(|(name, value)| (name.clone(), to_struct_value(value)))
             .collect(),
-    })
+    }
 }
 
 fn to_struct_value(json: &Value) -> prost_types::Value {
@@ -60,7 +85,7 @@ fn to_struct_value(json: &Value) -> prost_types::Value {
         Value::Array(values) => StructKind::ListValue(ListValue {
             values: values.iter().map(to_struct_value).collect(),
         }),
-        Value::Object(_) => StructKind::StructValue(to_struct(json).unwrap_or_default()),
+        Value::Object(_) => StructKind::StructValue(to_struct_fields(json)),
     };
     prost_types::Value { kind: Some(kind) }
 }

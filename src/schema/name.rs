@@ -45,7 +45,12 @@ pub(crate) fn dotted(written: &str) -> Cow<'_, str> {
 
 /// Whether the service or method of that full name belongs to the plumbing and not to the plugin.
 pub(crate) fn is_infrastructure(full_name: &str) -> bool {
-    ["grpc.health.", "grpc.reflection.", "rpcplugin.v1.Plugin"]
-        .iter()
-        .any(|prefix| full_name.starts_with(prefix))
+    let full_name = dotted(full_name);
+    let within = |service: &str| {
+        let rest = full_name.strip_prefix(service);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    ["grpc.health", "grpc.reflection", "rpcplugin.v1.Plugin"]
+        .into_iter()
+        .any(within)
 }

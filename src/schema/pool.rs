@@ -2,10 +2,15 @@
 
 use crate::error::{Error, Kind};
 use crate::schema::method::Method;
-use crate::schema::name::{MethodName, is_infrastructure};
+use crate::schema::name::{MethodName, dotted, is_infrastructure};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
-use std::{collections::HashMap, sync::Arc};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 /// The services, methods and message types of a server.
 ///
@@ -45,18 +50,14 @@ impl Schema {
     ///
     /// When the bytes are not such a set, or a file that it imports is missing.
     pub fn from_descriptor_set(bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
-        let set = prost_types::FileDescriptorSet::decode(bytes.as_ref()).map_err(|error| {
+        let set = FileDescriptorSet::decode(bytes.as_ref()).map_err(|error| {
             Error::new(
                 Kind::Schema,
                 "the bytes are not an encoded FileDescriptorSet",
             )
             .caused_by(error)
         })?;
-        let mut pool = DescriptorPool::new();
-        pool.add_file_descriptor_set(set).map_err(|error| {
-            Error::new(Kind::Schema, "the descriptor set is inconsistent").caused_by(error)
-        })?;
-        Ok(Self::from_pool(pool))
+        Self::from_files(set.file)
     }
 
     /// Compiles `.proto` files, found under the directories of `includes`. No `protoc` is needed.
@@ -88,7 +89,29 @@ impl Schema {
         Self::from_proto_files([path], [beside])
     }
 
-    pub(super) fn from_pool(pool: DescriptorPool) -> Self {
+    /// The schema of these files, in any order, with all their imports.
+    pub(super) fn from_files(files: Vec<FileDescriptorProto>) -> Result<Self, Error> {
+        let inconsistent = || Error::new(Kind::Schema, "the descriptor set is inconsistent");
+        if let Some(file) = files.iter().find(|file| file.syntax() == "editions") {
+            let text = format!(
+                "`{}` is written in a protobuf edition, and only proto2 and proto3 are known",
+                file.name()
+            );
+            return Err(inconsistent().caused_by(text));
+        }
+        // prost-reflect 0.16 panics where it cannot say which line of a source a mistake is on.
+        let build = AssertUnwindSafe(|| {
+            let mut pool = DescriptorPool::new();
+            pool.add_file_descriptor_protos(files).map(|()| pool)
+        });
+        match catch_unwind(build) {
+            Ok(Ok(pool)) => Ok(Self::from_pool(pool)),
+            Ok(Err(error)) => Err(inconsistent().caused_by(error)),
+            Err(_) => Err(inconsistent().caused_by("it refers to what it does not have")),
+        }
+    }
+
+    fn from_pool(pool: DescriptorPool) -> Self {
         let methods = pool
             .services()
             .flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -117,10 +140,13 @@ impl Schema {
     /// When no method or more than one has the name; the text lists the candidates.
     pub fn method(&self, name: &str) -> Result<Arc<Method>, Error> {
         let wanted = MethodName::new(name);
-        let mut found = self.methods.listed.iter().filter(|method| {
-            wanted.names(method.full_name())
-                && (!is_infrastructure(method.full_name())
-                    || *wanted.as_str() == *MethodName::new(method.full_name()).as_str())
+        let full = |method: &Method| *wanted.as_str() == *dotted(method.full_name());
+        let all = || self.methods.listed.iter();
+        if let Some(method) = all().find(|method| full(method)) {
+            return Ok(Arc::clone(method));
+        }
+        let mut found = all().filter(|method| {
+            wanted.names(method.full_name()) && !is_infrastructure(method.full_name())
         });
         match (found.next(), found.next()) {
             (Some(method), None) => Ok(Arc::clone(method)),

@@ -70,15 +70,13 @@ async fn collect(mut asked: impl Ask, services: Vec<String>) -> Result<Reflected
             None => files.add_well_known(&name)?,
         }
     }
-    let mut pool = DescriptorPool::new();
-    pool.add_file_descriptor_protos(files.known.into_values())
-        .map_err(|error| {
-            Status::internal(format!("the server's reflection is inconsistent: {error}"))
-        })?;
-    Ok(Reflected {
-        schema: Schema::from_pool(pool),
-        services,
-    })
+    let schema = Schema::from_files(files.known.into_values().collect()).map_err(|error| {
+        Status::internal(format!(
+            "the server's reflection is of no use: {}",
+            error.chain()
+        ))
+    })?;
+    Ok(Reflected { schema, services })
 }
 
 /// The files so far, and the imports that are still to be asked for.

@@ -328,12 +328,12 @@ async fn a_message_that_does_not_fit_breaks_a_stream_with_the_reason() {
         .await
         .unwrap_err();
     assert!(error.is_invalid_message(), "{error:?}");
-    assert!(
-        error
-            .to_string()
-            .starts_with("the JSON does not fit echo.v1.EchoRequest: "),
-        "{error}"
+    assert_eq!(
+        error.to_string(),
+        "the JSON does not fit echo.v1.EchoRequest"
     );
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "unrecognized field name 'massage'");
 
     let call = within(server.next_call()).await;
     assert_eq!(within(call.ended()).await, Outcome::Cancelled);

@@ -74,7 +74,7 @@ fn status(headers: &HeaderMap) -> (&str, String) {
     };
     (
         text("grpc-status"),
-        text("grpc-message").replace("%20", " "),
+        text("grpc-message").replace("%20", " ").replace("%60", "`"),
     )
 }
 

@@ -2,9 +2,10 @@
 
 use crate::address::Address;
 use crate::error::{Error, Kind};
-use crate::mock::journal::message::{Form, RecordedMessage};
+use crate::mock::journal::message::RecordedMessage;
 use crate::mock::journal::outcome::Outcome;
-use crate::schema::{Method, MethodName, Shape, json};
+use crate::mock::journal::target::{Arrived, Target};
+use crate::schema::{MethodName, Shape, json};
 use crate::wire::message::Framed;
 use bytes::Bytes;
 use prost::Message;
@@ -15,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 /// A call that the mock received, matched or not.
@@ -47,37 +48,6 @@ pub(super) struct Record {
     progress: Mutex<Progress>,
 }
 
-/// Which method was called, and how its messages are read.
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    /// A method that the mock has no schema for: its path.
-    Opaque(String),
-    /// A method called through the schemaless service.
-    Schemaless { method: String, shape: Shape },
-    /// A method of the mock's schema.
-    Typed(Arc<Method>),
-}
-
-/// What came with the headers.
-#[derive(Debug)]
-pub(crate) struct Arrived {
-    pub(crate) metadata: MetadataMap,
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) at: Instant,
-    /// A call to one of the mock's own services.
-    pub(crate) builtin: bool,
-}
-
-/// The connection that a call came on.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) id: u64,
-    pub(crate) peer: Address,
-    /// Told whenever something happens to a call.
-    pub(crate) news: Arc<Notify>,
-}
-
 #[derive(Debug, Default)]
 struct Progress {
     requests: Vec<Stored>,
@@ -90,32 +60,6 @@ struct Progress {
 struct Stored {
     at: Instant,
     bytes: Bytes,
-}
-
-impl Target {
-    fn shape(&self) -> Option<Shape> {
-        match self {
-            Self::Opaque(_) => None,
-            Self::Schemaless { shape, .. } => Some(*shape),
-            Self::Typed(method) => Some(method.shape()),
-        }
-    }
-
-    fn request(&self) -> Form {
-        match self {
-            Self::Opaque(_) => Form::Opaque,
-            Self::Schemaless { .. } => Form::CallRequest,
-            Self::Typed(method) => Form::Dynamic(method.input().clone()),
-        }
-    }
-
-    fn reply(&self) -> Form {
-        match self {
-            Self::Opaque(_) => Form::Opaque,
-            Self::Schemaless { .. } => Form::Struct,
-            Self::Typed(method) => Form::Dynamic(method.output().clone()),
-        }
-    }
 }
 
 /// What was called.
@@ -386,15 +330,14 @@ impl Call {
     pub(crate) fn encode_reply(&self, reply: &Value) -> Result<Framed, Error> {
         match &self.0.target {
             Target::Typed(method) => Ok(Framed::encode(&json::to_message(method.output(), reply)?)),
-            Target::Schemaless { .. } => {
-                let fields = json::to_struct(reply);
-                fields.map(|fields| Framed::encode(&fields)).ok_or_else(|| {
-                    let text = format!(
-                        "the reply to a schemaless call is {reply}, expected a JSON object"
-                    );
-                    Error::new(Kind::Message, text)
-                })
-            }
+            Target::Schemaless { .. } => json::to_struct(reply)
+                .map(|fields| Framed::encode(&fields))
+                .map_err(|problem| {
+                    Error::new(
+                        Kind::Message,
+                        format!("the reply to a schemaless call is {problem}"),
+                    )
+                }),
             Target::Opaque(path) => Err(Error::new(
                 Kind::Message,
                 format!(

@@ -1,6 +1,7 @@
 //! Comparing a call with what was expected, and printing it.
 
-use crate::mock::journal::call::{Call, Target};
+use crate::mock::journal::call::Call;
+use crate::mock::journal::target::Target;
 use crate::schema::{Shape, json};
 use serde_json::Value;
 use std::{borrow::Cow, fmt};

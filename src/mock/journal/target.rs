@@ -1,0 +1,65 @@
+//! Which method was called, and what came with the headers.
+
+use crate::address::Address;
+use crate::mock::journal::message::Form;
+use crate::schema::{Method, Shape};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::Instant};
+use tonic::metadata::MetadataMap;
+
+/// Which method was called, and how its messages are read.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A method that the mock has no schema for: its path.
+    Opaque(String),
+    /// A method called through the schemaless service.
+    Schemaless { method: String, shape: Shape },
+    /// A method of the mock's schema.
+    Typed(Arc<Method>),
+}
+
+/// What came with the headers.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) metadata: MetadataMap,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) at: Instant,
+    /// A call to one of the mock's own services.
+    pub(crate) builtin: bool,
+}
+
+/// The connection that a call came on.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: u64,
+    pub(crate) peer: Address,
+    /// Told whenever something happens to a call.
+    pub(crate) news: Arc<Notify>,
+}
+
+impl Target {
+    pub(super) fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Opaque(_) => None,
+            Self::Schemaless { shape, .. } => Some(*shape),
+            Self::Typed(method) => Some(method.shape()),
+        }
+    }
+
+    pub(super) fn request(&self) -> Form {
+        match self {
+            Self::Opaque(_) => Form::Opaque,
+            Self::Schemaless { .. } => Form::CallRequest,
+            Self::Typed(method) => Form::Dynamic(method.input().clone()),
+        }
+    }
+
+    pub(super) fn reply(&self) -> Form {
+        match self {
+            Self::Opaque(_) => Form::Opaque,
+            Self::Schemaless { .. } => Form::Struct,
+            Self::Typed(method) => Form::Dynamic(method.output().clone()),
+        }
+    }
+}
