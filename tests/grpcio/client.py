@@ -113,7 +113,7 @@ def metadata(channel, stub, Request):
 
 
 def status(channel, stub, Request):
-    replies, received = stub.Split(Request()), []
+    replies, received, aborted = stub.Split(Request()), [], None
     try:
         for reply in replies:
             received.append(reply.count)

@@ -37,6 +37,7 @@ class Echo:
     def Say(self, request, context):
         if request.message == "wait":
             wait_for_the_end(context)
+            return self.Reply()
         if request.message == "refuse":
             context.set_trailing_metadata((
                 ("grpc-status-details-bin", b"opaque \x00\xff"),

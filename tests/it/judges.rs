@@ -44,6 +44,10 @@ async fn channel(address: &Address) -> Channel {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "four shapes, one after the other, over one connection"
+)]
 async fn a_stock_tonic_client_is_served_in_all_four_shapes() {
     for transport in [Transport::Tcp, Transport::Unix] {
         let server = transport.start_echo().await;

@@ -125,13 +125,23 @@ async fn what_is_no_grpc_gets_an_http_status_and_is_no_call() {
     );
 }
 
+/// What is sent, and what comes of it.
+type Malformed<'a> = (
+    &'a str,
+    http::request::Builder,
+    &'a [&'a [u8]],
+    Code,
+    &'a str,
+);
+
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn a_malformed_request_gets_a_status_is_recorded_and_hurts_nobody_else() {
     let server = mock().await;
     let requests = connect(&server).await;
     let gzip = || grpc(SQUAWK).header("grpc-encoding", "gzip");
     let large = [0, 0x00, 0x40, 0x00, 0x01];
-    let cases: [(&str, http::request::Builder, &[&[u8]], Code, &str); 9] = [
+    let cases: [Malformed<'_>; 9] = [
         (
             "no message",
             grpc(SQUAWK),
@@ -364,79 +374,28 @@ async fn a_lost_connection_is_unavailable_and_names_the_call() {
 
 #[tokio::test]
 async fn a_broken_reply_is_an_error_and_never_a_hang() {
-    type Broken = fn(server::SendResponse<Bytes>);
-    let headers = || {
-        Response::builder()
-            .header("content-type", "application/grpc")
-            .body(())
-            .expect("a response")
-    };
-    let _ = headers;
-    fn begin(mut respond: server::SendResponse<Bytes>) -> h2::SendStream<Bytes> {
-        let response = Response::builder()
-            .header("content-type", "application/grpc")
-            .body(())
-            .expect("a response");
-        respond
-            .send_response(response, false)
-            .expect("the client waits")
-    }
-    fn ok() -> HeaderMap {
-        HeaderMap::from_iter([("grpc-status".parse().expect("a name"), 0.into())])
-    }
-    let cases: [(&str, Broken, Code); 5] = [
-        (
-            "no message",
-            |respond| begin(respond).send_trailers(ok()).expect("sent"),
-            Code::Internal,
-        ),
-        (
-            "two messages",
-            |respond| {
-                let mut stream = begin(respond);
-                stream
-                    .send_data(Bytes::from_static(&[0; 10]), false)
-                    .expect("sent");
-                stream.send_trailers(ok()).expect("sent");
-            },
-            Code::Internal,
-        ),
-        (
-            "a cut message",
-            |respond| {
-                let mut stream = begin(respond);
-                stream
-                    .send_data(Bytes::from_static(&[0, 0, 0, 0, 9, 1]), false)
-                    .expect("sent");
-                stream.send_trailers(ok()).expect("sent");
-            },
-            Code::Internal,
-        ),
-        (
-            "a compressed message",
-            |respond| {
-                let mut stream = begin(respond);
-                stream
-                    .send_data(Bytes::from_static(&[1, 0, 0, 0, 0]), false)
-                    .expect("sent");
-                stream.send_trailers(ok()).expect("sent");
-            },
-            Code::Internal,
-        ),
-        (
-            "too large",
-            |respond| {
-                let mut stream = begin(respond);
-                stream
-                    .send_data(Bytes::from_static(&[0, 255, 255, 255, 255]), false)
-                    .expect("sent");
-                stream.send_trailers(ok()).expect("sent");
-            },
-            Code::OutOfRange,
-        ),
+    let cases: [(&str, &'static [u8], Code); 5] = [
+        ("no message", &[], Code::Internal),
+        ("two messages", &[0; 10], Code::Internal),
+        ("a cut message", &[0, 0, 0, 0, 9, 1], Code::Internal),
+        ("a compressed message", &[1, 0, 0, 0, 0], Code::Internal),
+        ("too large", &[0, 255, 255, 255, 255], Code::OutOfRange),
     ];
-    for (case, broken, code) in cases {
-        let (address, _serving) = raw_server(broken).await;
+    for (case, data, code) in cases {
+        let (address, _serving) = raw_server(move |mut respond| {
+            let response = Response::builder().header("content-type", "application/grpc");
+            let response = response.body(()).expect("a response");
+            let mut stream = respond
+                .send_response(response, false)
+                .expect("the client waits");
+            stream
+                .send_data(Bytes::from_static(data), false)
+                .expect("the client waits");
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", 0.into());
+            stream.send_trailers(trailers).expect("the client waits");
+        })
+        .await;
         let error = call(&address).await;
         assert_eq!(error.code(), Some(code), "{case}: {error:?}");
     }

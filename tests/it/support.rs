@@ -6,18 +6,16 @@ use std::time::Duration;
 /// The echo service of `proto/echo/v1/echo.proto`, as tonic generates it.
 #[expect(
     unreachable_pub,
+    unnameable_types,
     unused_qualifications,
     clippy::all,
+    clippy::pedantic,
+    reason = "generated"
+)]
+#[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
-    clippy::exhaustive_enums,
-    clippy::exhaustive_structs,
-    clippy::missing_errors_doc,
-    clippy::must_use_candidate,
-    clippy::return_self_not_must_use,
-    clippy::too_many_lines,
-    clippy::use_self,
     reason = "generated"
 )]
 pub(crate) mod echo {
