@@ -29,16 +29,20 @@ use std::time::Duration;
 pub struct ClientBuilder {
     config: ClientConfig,
     schema: Option<Schema>,
-    /// The first mistake in building, told when it connects.
-    mistake: Option<Error>,
+    /// Mistakes in building, told when it connects.
+    bad_address: Option<Error>,
+    bad_schema: Option<Error>,
 }
 
 impl ClientBuilder {
     /// Where the server is: an [`Address`], or a text or `SocketAddr` that is one. Default: `localhost:50051`.
     pub fn address(mut self, address: impl IntoAddress) -> Self {
         match address.into_address() {
-            Ok(address) => self.config.address = address,
-            Err(error) => self.remember(error),
+            Ok(address) => {
+                self.config.address = address;
+                self.bad_address = None;
+            }
+            Err(error) => self.bad_address = Some(error),
         }
         self
     }
@@ -46,6 +50,7 @@ impl ClientBuilder {
     /// Replaces everything set so far but the schema, as with [`ClientConfig::from_env`].
     pub fn config(mut self, config: ClientConfig) -> Self {
         self.config = config;
+        self.bad_address = None;
         self
     }
 
@@ -101,7 +106,7 @@ impl ClientBuilder {
     pub fn descriptor_set(mut self, bytes: impl AsRef<[u8]>) -> Self {
         match Schema::from_descriptor_set(bytes) {
             Ok(schema) => self.schema = Some(schema),
-            Err(error) => self.remember(error),
+            Err(error) => self.bad_schema = Some(error),
         }
         self
     }
@@ -111,7 +116,7 @@ impl ClientBuilder {
     pub fn proto_file(mut self, path: impl AsRef<std::path::Path>) -> Self {
         match Schema::from_proto_file(path) {
             Ok(schema) => self.schema = Some(schema),
-            Err(error) => self.remember(error),
+            Err(error) => self.bad_schema = Some(error),
         }
         self
     }
@@ -134,15 +139,11 @@ impl ClientBuilder {
     ///
     /// When something given to the builder is malformed, or TLS is asked for.
     pub fn connect_lazy(self) -> Result<Client, Error> {
-        if let Some(mistake) = self.mistake {
+        if let Some(mistake) = self.bad_address.or(self.bad_schema) {
             return Err(mistake);
         }
         refuse_tls(&self.config)?;
         Client::new(self.config, self.schema)
-    }
-
-    fn remember(&mut self, mistake: Error) {
-        self.mistake.get_or_insert(mistake);
     }
 }
 

@@ -1,18 +1,13 @@
 //! Calls as people write them: a builder that is awaited.
 
-use crate::client::stream::{Response, ResponseStream};
+use crate::client::stream::{Response, ResponseStream, without_plumbing};
 use crate::client::telling::Telling;
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
-use crate::wire::timeout;
+use crate::wire::{metadata, timeout};
 use std::{fmt, pin::Pin, time::Duration};
 use tokio::time::Instant;
-use tonic::{
-    Request, Status, Streaming,
-    metadata::{
-        AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
-    },
-};
+use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Opened<T> = Result<(tonic::Response<Streaming<T>>, Telling), Error>;
@@ -93,24 +88,14 @@ macro_rules! builder {
 
             /// Adds ASCII metadata. A malformed key or value fails the call, before anything is sent.
             pub fn metadata(mut self, key: &str, value: &str) -> Self {
-                let parsed = key.parse::<AsciiMetadataKey>().ok().zip(value.parse::<AsciiMetadataValue>().ok());
-                match parsed {
-                    Some((key, value)) => drop(self.settings.metadata.append(key, value)),
-                    None => self.mistake(key, "an ASCII key without `-bin`, and a value of visible ASCII characters"),
-                }
-                self
+                let appended = metadata::append(&mut self.settings.metadata, key, value);
+                self.remember(key, appended)
             }
 
             /// Adds binary metadata. Its key ends with `-bin`, or the call fails before anything is sent.
             pub fn metadata_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-                match key.parse::<BinaryMetadataKey>() {
-                    Ok(key) => {
-                        let value = BinaryMetadataValue::from_bytes(value.as_ref());
-                        self.settings.metadata.append_bin(key, value);
-                    }
-                    Err(_) => self.mistake(key, "a key that ends with `-bin`"),
-                }
-                self
+                let appended = metadata::append_bin(&mut self.settings.metadata, key, value.as_ref());
+                self.remember(key, appended)
             }
 
             /// How long the call may take, up to the end of its last reply. It is sent as `grpc-timeout`, and replaces
@@ -133,10 +118,12 @@ macro_rules! builder {
                 self
             }
 
-            fn mistake(&mut self, key: &str, expected: &str) {
-                let text = format!("invalid metadata `{key}` for {}: expected {expected}", self.name);
-                let mistake = Error::new(Kind::Message, text);
-                self.settings.mistake.get_or_insert(mistake);
+            fn remember(mut self, key: &str, appended: Result<(), &'static str>) -> Self {
+                if let Err(expected) = appended {
+                    let text = format!("invalid metadata `{key}` for {}: expected {expected}", self.name);
+                    self.settings.mistake.get_or_insert(Error::new(Kind::Message, text));
+                }
+                self
             }
         }
 
@@ -178,8 +165,8 @@ impl<T: Send + 'static> UnaryCall<T> {
         let (message, trailers) = only.map_err(|status| telling.explain(status))?;
         Ok(Response {
             message,
-            metadata,
-            trailers,
+            metadata: without_plumbing(metadata),
+            trailers: without_plumbing(trailers),
         })
     }
 }

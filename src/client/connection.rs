@@ -91,7 +91,7 @@ enum Slot {
 }
 
 /// A way onto the current connection.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     id: u64,
     pub(crate) requests: SendRequest<Bytes>,

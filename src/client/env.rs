@@ -13,7 +13,7 @@ impl ClientConfig {
     /// |---|---|---|
     /// | `PLUGIN_SERVER_HOST` | a host name or IP address | `localhost` |
     /// | `PLUGIN_SERVER_PORT` | a port, 1 to 65535 | `50051` |
-    /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path; it wins over host and port | – |
+    /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path, or `unix:` and a path; it wins over host and port | – |
     /// | `PLUGIN_TIMEOUT` | the timeout of a call: seconds, as `30`, `2.5`, `30s`; or `500ms` | `30.0` |
     /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
     /// | `PLUGIN_CA_CERT`, `PLUGIN_CLIENT_CERT`, `PLUGIN_CLIENT_KEY` | PEM text, a path, or `file://` and a path | – |
@@ -141,7 +141,13 @@ fn address(
     vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
 ) -> Result<Address, Error> {
     if let Some(path) = vars.value("SERVER_UNIX_SOCKET_PATH")? {
-        return Address::unix(path).map_err(|error| {
+        let path = path.trim();
+        let address = if path.starts_with("unix:") {
+            path.parse()
+        } else {
+            Address::unix(path)
+        };
+        return address.map_err(|error| {
             Error::new(
                 Kind::Config,
                 format!("{}: {error}", vars.name("SERVER_UNIX_SOCKET_PATH")),
@@ -173,9 +179,11 @@ fn tls(
 }
 
 fn host(text: &str) -> Option<String> {
-    let bare = text
+    let unbracketed = text
         .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'))
+        .and_then(|text| text.strip_suffix(']'));
+    let bare = unbracketed
+        .filter(|host| host.contains(':'))
         .unwrap_or(text);
     // The address parser knows what a host is.
     let written = if bare.contains(':') {

@@ -64,15 +64,26 @@ impl<T> Response<T> {
 pub struct ResponseStream<T> {
     inner: Streaming<T>,
     metadata: MetadataMap,
+    /// Those of a response without a body.
+    trailers: MetadataMap,
     telling: Telling,
 }
 
 impl<T> ResponseStream<T> {
     pub(super) fn new(response: tonic::Response<Streaming<T>>, telling: Telling) -> Self {
         let (metadata, inner, _) = response.into_parts();
+        // A response that is only trailers has them in its headers.
+        let trailers_only = metadata.contains_key("grpc-status");
+        let metadata = without_plumbing(metadata);
+        let (metadata, trailers) = if trailers_only {
+            (MetadataMap::new(), metadata)
+        } else {
+            (metadata, MetadataMap::new())
+        };
         Self {
             inner,
             metadata,
+            trailers,
             telling,
         }
     }
@@ -103,12 +114,9 @@ impl<T> ResponseStream<T> {
     ///
     /// As [`message`](Self::message).
     pub async fn trailers(&mut self) -> Result<MetadataMap, Error> {
-        let trailers = self
-            .inner
-            .trailers()
-            .await
-            .map_err(|status| self.telling.explain(status))?;
-        Ok(trailers.unwrap_or_default())
+        let trailers = self.inner.trailers().await;
+        let trailers = trailers.map_err(|status| self.telling.explain(status))?;
+        Ok(trailers.map_or_else(|| self.trailers.clone(), without_plumbing))
     }
 }
 
@@ -127,4 +135,21 @@ impl<T> fmt::Debug for ResponseStream<T> {
             .field("metadata", &self.metadata)
             .finish_non_exhaustive()
     }
+}
+
+/// Metadata without the headers that carry it.
+pub(super) fn without_plumbing(mut metadata: MetadataMap) -> MetadataMap {
+    for name in [
+        "content-type",
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+    ] {
+        if name.ends_with("-bin") {
+            metadata.remove_bin(name);
+        } else {
+            metadata.remove(name);
+        }
+    }
+    metadata
 }

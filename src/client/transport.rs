@@ -101,11 +101,7 @@ impl Transport {
         let sent = link
             .requests
             .send_request(self.head(parts)?, body.is_end_stream());
-        let (response, stream) = sent.map_err(|error| {
-            let failure = about.failure(&error);
-            self.subchannel.lost(&link, error);
-            failure
-        })?;
+        let (response, stream) = sent.map_err(|error| self.unsent(&link, error, &about))?;
         let upload = Upload::start(body, stream)
             .await
             .map_err(|status| about.upload(status))?;
@@ -118,13 +114,26 @@ impl Transport {
         })?;
         link.mark_served();
         Ok(response.map(|stream| ResponseBody {
-            receive: Some(Receive::new(stream)),
-            timer,
-            upload,
+            open: Some(Open {
+                receive: Receive::new(stream),
+                timer,
+                upload,
+                _link: link,
+                _transport: self,
+            }),
             about,
-            _link: link,
-            _transport: self,
         }))
+    }
+
+    /// A request that `h2` did not take: the connection is of no use, or the request is.
+    fn unsent(&self, link: &Link, error: h2::Error, about: &About) -> Error {
+        if error.is_io() || error.reason().is_some() {
+            let failure = about.failure(&error);
+            self.subchannel.lost(link, error);
+            return failure;
+        }
+        let text = format!("the request of {} cannot be sent", about.path);
+        Error::new(Kind::Message, text).caused_by(error)
     }
 
     fn head(&self, mut parts: Parts) -> Result<Request<()>, Error> {
@@ -284,14 +293,38 @@ impl Drop for Upload {
 /// It ends with `DEADLINE_EXCEEDED` when the call's deadline passes, and resets the stream when it is dropped before
 /// its end.
 pub struct ResponseBody {
-    /// Gone when the deadline has passed.
-    receive: Option<Receive>,
+    /// Gone once the last frame is out, so that a body that is kept holds up no [`close`](crate::Client::close).
+    open: Option<Open>,
+    about: About,
+}
+
+#[derive(Debug)]
+struct Open {
+    receive: Receive,
     timer: Timer,
     upload: Upload,
-    about: About,
     _link: Link,
     /// A stream lives on when the client that opened it is dropped.
     _transport: Arc<Transport>,
+}
+
+impl Open {
+    /// The next frame; a passed deadline is an error.
+    fn poll_frame(
+        &mut self,
+        about: &About,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.receive).poll_frame(cx) {
+            let failure = |error| {
+                let own = self.upload.failure().map(|status| about.upload(status));
+                own.unwrap_or_else(|| about.failure(&error)).into()
+            };
+            return Poll::Ready(frame.map(|frame| frame.map_err(failure)));
+        }
+        ready!(self.timer.poll_passed(cx));
+        Poll::Ready(Some(Err(about.late("reading the response").into())))
+    }
 }
 
 impl Body for ResponseBody {
@@ -302,29 +335,21 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(receive) = &mut self.receive else {
+        let this = &mut *self;
+        let Some(open) = &mut this.open else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(receive).poll_frame(cx) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(|error| self.failure(&error))));
+        let frame = ready!(open.poll_frame(&this.about, cx));
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            this.open = None;
         }
-        ready!(self.timer.poll_passed(cx));
-        self.receive = None;
-        Poll::Ready(Some(Err(self.about.late("reading the response").into())))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.receive.as_ref().is_none_or(Receive::is_end_stream)
-    }
-}
-
-impl ResponseBody {
-    fn failure(&self, error: &h2::Error) -> Status {
-        let failed = self
-            .upload
-            .failure()
-            .map(|status| self.about.upload(status));
-        failed.unwrap_or_else(|| self.about.failure(error)).into()
+        self.open
+            .as_ref()
+            .is_none_or(|open| open.receive.is_end_stream())
     }
 }
 

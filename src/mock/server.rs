@@ -139,7 +139,7 @@ impl MockServer {
         }
         let schema = self.service.schema.as_ref()?;
         match schema.method(name.as_str()) {
-            Ok(method) => Some(MethodName::new(method.full_name())),
+            Ok(method) => Some(MethodName::full(method.full_name())),
             // A service that the schema does not have at all can be served with prost messages.
             Err(_) if !schema.has_service_of(name) => None,
             Err(error) => panic!("cannot mount the stub: {error}"),

@@ -36,9 +36,24 @@ pub(crate) fn to_message(
     json: &Value,
 ) -> Result<DynamicMessage, Error> {
     DynamicMessage::deserialize(descriptor.clone(), json).map_err(|error| {
-        let text = format!("the JSON does not fit {}", descriptor.full_name());
-        Error::new(Kind::Message, text).caused_by(error)
+        let cause = match misfit(descriptor, json) {
+            Some(place) => format!("`{place}`: {error}"),
+            None => error.to_string(),
+        };
+        Error::new(
+            Kind::Message,
+            format!("the JSON does not fit {}", descriptor.full_name()),
+        )
+        .caused_by(cause)
     })
+}
+
+/// Which field does not fit. Asked only after a failure: watching the way there takes time.
+fn misfit(descriptor: &MessageDescriptor, json: &Value) -> Option<String> {
+    let mut track = serde_path_to_error::Track::new();
+    let watched = serde_path_to_error::Deserializer::new(json, &mut track);
+    DynamicMessage::deserialize(descriptor.clone(), watched).err()?;
+    Some(track.path().to_string()).filter(|path| path != ".")
 }
 
 /// How deep JSON may be nested: a struct takes three levels of messages for each of its own, and protobuf's decoders

@@ -98,6 +98,14 @@ impl Method {
         &self.path()[1..]
     }
 
+    /// The full name of its service: `pkg.Service`.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.full_name()
+            .rsplit_once('/')
+            .map_or("", |(service, _)| service)
+    }
+
     /// Which sides are streams.
     #[must_use]
     pub fn shape(&self) -> Shape {

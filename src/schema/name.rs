@@ -4,32 +4,47 @@ use std::borrow::Cow;
 
 /// A method name as people write it: `Method`, `Service.Method`, `pkg.Service.Method` or `pkg.Service/Method`.
 ///
-/// It names every method whose full dotted name ends with it at a dot.
+/// It names every method whose full dotted name ends with it at a dot. With a leading slash, as on the wire, it is the
+/// full name itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MethodName(String);
+pub(crate) struct MethodName {
+    dotted: String,
+    full: bool,
+}
 
 impl MethodName {
     pub(crate) fn new(written: &str) -> Self {
-        Self(dotted(written).into_owned())
+        Self {
+            dotted: dotted(written).into_owned(),
+            full: written.starts_with('/') && written[1..].contains('/'),
+        }
+    }
+
+    /// The name of one method and no other.
+    pub(crate) fn full(path: &str) -> Self {
+        Self {
+            dotted: dotted(path).into_owned(),
+            full: true,
+        }
     }
 
     /// Whether this names the method `full` (in any of the written forms, with its package).
     pub(crate) fn names(&self, full: &str) -> bool {
         let full = dotted(full);
-        full.strip_suffix(self.0.as_str())
-            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        let before = full.strip_suffix(self.dotted.as_str());
+        before.is_some_and(|before| before.is_empty() || (!self.full && before.ends_with('.')))
     }
 
     /// The part after the last dot.
     pub(crate) fn bare(&self) -> &str {
-        self.0
+        self.dotted
             .rsplit_once('.')
-            .map_or(self.0.as_str(), |(_, bare)| bare)
+            .map_or(self.dotted.as_str(), |(_, bare)| bare)
     }
 
     /// The whole name with dots only.
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.dotted
     }
 }
 

@@ -39,6 +39,18 @@ struct Methods {
     listed: Vec<Arc<Method>>,
 }
 
+impl Methods {
+    fn new(listed: Vec<Arc<Method>>) -> Self {
+        let by_path = listed
+            .iter()
+            .map(|method| (method.path().to_owned(), Arc::clone(method)));
+        Self {
+            by_path: by_path.collect(),
+            listed,
+        }
+    }
+}
+
 /// How many candidates an error lists.
 const LISTED: usize = 24;
 
@@ -71,8 +83,14 @@ impl Schema {
         includes: impl IntoIterator<Item = impl AsRef<std::path::Path>>,
     ) -> Result<Self, Error> {
         let set = protox::compile(files, includes).map_err(|error| {
-            let text = format!("the .proto files do not compile: {error:?}");
-            Error::new(Kind::Schema, text).caused_by(error)
+            // Its `Debug` has the line and the column, and mostly the file.
+            let (place, file) = (format!("{error:?}"), error.file().unwrap_or_default());
+            let cause = if place.contains(file) {
+                place
+            } else {
+                format!("{file}: {place}")
+            };
+            Error::new(Kind::Schema, "the .proto files do not compile").caused_by(cause)
         })?;
         Self::from_descriptor_set(set.encode_to_vec())
     }
@@ -111,21 +129,27 @@ impl Schema {
         }
     }
 
+    /// The same schema with the methods of these services only.
+    pub(super) fn only(self, services: &[String]) -> Self {
+        let listed = self.methods.listed.iter();
+        let kept =
+            listed.filter(|method| services.iter().any(|service| *service == method.service()));
+        Self {
+            methods: Arc::new(Methods::new(kept.cloned().collect())),
+            pool: self.pool,
+        }
+    }
+
     fn from_pool(pool: DescriptorPool) -> Self {
         let methods = pool
             .services()
             .flat_map(|service| service.methods().collect::<Vec<_>>());
-        let listed: Vec<_> = methods
+        let listed = methods
             .filter_map(|method| Method::new(&method))
-            .map(Arc::new)
-            .collect();
-        let by_path = listed
-            .iter()
-            .map(|method| (method.path().to_owned(), Arc::clone(method)))
-            .collect();
+            .map(Arc::new);
         Self {
+            methods: Arc::new(Methods::new(listed.collect())),
             pool,
-            methods: Arc::new(Methods { by_path, listed }),
         }
     }
 
@@ -188,9 +212,8 @@ impl Schema {
         self.services().any(|full| service.names(&full))
     }
 
-    /// The schema as an encoded `FileDescriptorSet`.
-    pub(crate) fn to_descriptor_set(&self) -> Vec<u8> {
-        self.pool.encode_to_vec()
+    pub(crate) fn pool(&self) -> &DescriptorPool {
+        &self.pool
     }
 
     fn unknown(&self, name: &str) -> Error {

@@ -22,14 +22,23 @@ pub(crate) struct Reflected {
     pub(crate) services: Vec<String>,
 }
 
-/// Asks for all services. `Ok(None)` when the server has no reflection service.
-pub(crate) async fn reflect<T>(service: T) -> Result<Option<Reflected>, Status>
-where
-    T: GrpcService<Body> + Clone,
-    T::Error: Into<StdError>,
-    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
-    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+/// Whatever carries calls to the server.
+pub(crate) trait Reflecting:
+    GrpcService<Body, Error: Into<StdError>, ResponseBody = Self::Replies> + Clone
 {
+    type Replies: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static;
+}
+
+impl<T, B> Reflecting for T
+where
+    T: GrpcService<Body, Error: Into<StdError>, ResponseBody = B> + Clone,
+    B: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
+    type Replies = B;
+}
+
+/// Asks for all services. `Ok(None)` when the server has no reflection service.
+pub(crate) async fn reflect(service: impl Reflecting) -> Result<Option<Reflected>, Status> {
     match v1::Asked::open(service.clone()).await {
         Ok((asked, services)) => return collect(asked, services).await.map(Some),
         Err(status) if status.code() == Code::Unimplemented => {}
@@ -64,11 +73,16 @@ async fn collect(mut asked: impl Ask, services: Vec<String>) -> Result<Reflected
         if files.known.contains_key(&name) {
             continue;
         }
-        // Some servers do not serve the well-known types, but everybody has them.
-        match asked.file(&name).await? {
-            Some(found) => files.add(found)?,
-            None => files.add_well_known(&name)?,
+        // The well-known types are the same everywhere, and some servers do not serve them.
+        if files.add_well_known(&name) {
+            continue;
         }
+        let missing = || {
+            Status::internal(format!(
+                "the server's reflection lacks the imported file `{name}`"
+            ))
+        };
+        files.add(asked.file(&name).await?.ok_or_else(missing)?)?;
     }
     let schema = Schema::from_files(files.known.into_values().collect()).map_err(|error| {
         Status::internal(format!(
@@ -76,6 +90,8 @@ async fn collect(mut asked: impl Ask, services: Vec<String>) -> Result<Reflected
             error.chain()
         ))
     })?;
+    // A file may declare services that the server does not serve.
+    let schema = schema.only(&services);
     Ok(Reflected { schema, services })
 }
 
@@ -100,15 +116,12 @@ impl Files {
         Ok(())
     }
 
-    fn add_well_known(&mut self, name: &str) -> Result<(), Status> {
+    fn add_well_known(&mut self, name: &str) -> bool {
         let known = DescriptorPool::global().get_file_by_name(name);
-        let file = known.ok_or_else(|| {
-            Status::internal(format!(
-                "the server's reflection lacks the imported file `{name}`"
-            ))
-        })?;
-        self.insert(file.file_descriptor_proto().clone());
-        Ok(())
+        if let Some(file) = &known {
+            self.insert(file.file_descriptor_proto().clone());
+        }
+        known.is_some()
     }
 
     fn insert(&mut self, file: FileDescriptorProto) {
@@ -137,39 +150,79 @@ macro_rules! version {
                 server_reflection_response::MessageResponse,
             };
 
-            pub(super) struct Asked {
+            pub(super) struct Asked<T> {
+                service: T,
+                stream: Conversation,
+            }
+
+            struct Conversation {
                 requests: mpsc::UnboundedSender<ServerReflectionRequest>,
                 replies: Streaming<ServerReflectionResponse>,
             }
 
-            impl Asked {
+            impl<T: Reflecting> Asked<T> {
                 /// Opens the stream and lists the services, which tells whether this version is served.
-                pub(super) async fn open<T>(service: T) -> Result<(Self, Vec<String>), Status>
-                where
-                    T: GrpcService<Body>,
-                    T::Error: Into<StdError>,
-                    T::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
-                    <T::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
-                {
-                    let (requests, sent) = mpsc::unbounded_channel();
+                pub(super) async fn open(service: T) -> Result<(Self, Vec<String>), Status> {
                     let list = MessageRequest::ListServices("*".to_owned());
-                    // The first request is sent with the headers, for servers that answer only then.
-                    let _ = requests.send(wrap(list));
+                    match Conversation::open(service.clone(), list).await? {
+                        (stream, MessageResponse::ListServicesResponse(list)) => {
+                            let names = list.service.into_iter().map(|service| service.name);
+                            Ok((Self { service, stream }, names.collect()))
+                        }
+                        (_, MessageResponse::ErrorResponse(error)) => {
+                            Err(Status::new(error.error_code.into(), error.error_message))
+                        }
+                        _ => Err(unexpected()),
+                    }
+                }
+
+                async fn files(
+                    &mut self,
+                    wanted: MessageRequest,
+                ) -> Result<Option<Vec<Vec<u8>>>, Status> {
+                    match self.stream.ask(wanted).await {
+                        Ok(MessageResponse::FileDescriptorResponse(files)) => {
+                            Ok(Some(files.file_descriptor_proto))
+                        }
+                        Ok(MessageResponse::ErrorResponse(_)) => Ok(None),
+                        Ok(_) => Err(unexpected()),
+                        // tonic's reflection ends the stream where the protocol has an error response.
+                        Err(status) if status.code() == Code::NotFound => {
+                            let service = self.service.clone();
+                            let list = MessageRequest::ListServices("*".to_owned());
+                            self.stream = Conversation::open(service, list).await?.0;
+                            Ok(None)
+                        }
+                        Err(status) => Err(status),
+                    }
+                }
+            }
+
+            impl Conversation {
+                /// The first request is sent with the headers, for servers that answer only then.
+                async fn open(
+                    service: impl Reflecting,
+                    first: MessageRequest,
+                ) -> Result<(Self, MessageResponse), Status> {
+                    let (requests, sent) = mpsc::unbounded_channel();
+                    let _ = requests.send(wrap(first));
                     let replies = ServerReflectionClient::new(service)
                         .max_decoding_message_size(usize::MAX)
                         .server_reflection_info(UnboundedReceiverStream::new(sent))
                         .await?
                         .into_inner();
-                    let mut asked = Self { requests, replies };
-                    match asked.reply().await? {
-                        MessageResponse::ListServicesResponse(list) => {
-                            Ok((asked, list.service.into_iter().map(|s| s.name).collect()))
-                        }
-                        MessageResponse::ErrorResponse(error) => {
-                            Err(Status::new(error.error_code.into(), error.error_message))
-                        }
-                        _ => Err(unexpected()),
-                    }
+                    let mut conversation = Self { requests, replies };
+                    let reply = conversation.reply().await?;
+                    Ok((conversation, reply))
+                }
+
+                async fn ask(
+                    &mut self,
+                    request: MessageRequest,
+                ) -> Result<MessageResponse, Status> {
+                    // It fails when the stream has ended, which the reply tells.
+                    let _ = self.requests.send(wrap(request));
+                    self.reply().await
                 }
 
                 async fn reply(&mut self) -> Result<MessageResponse, Status> {
@@ -178,23 +231,9 @@ macro_rules! version {
                         .and_then(|reply| reply.message_response)
                         .ok_or_else(unexpected)
                 }
-
-                async fn files(
-                    &mut self,
-                    wanted: MessageRequest,
-                ) -> Result<Option<Vec<Vec<u8>>>, Status> {
-                    let _ = self.requests.send(wrap(wanted));
-                    match self.reply().await? {
-                        MessageResponse::FileDescriptorResponse(files) => {
-                            Ok(Some(files.file_descriptor_proto))
-                        }
-                        MessageResponse::ErrorResponse(_) => Ok(None),
-                        _ => Err(unexpected()),
-                    }
-                }
             }
 
-            impl Ask for Asked {
+            impl<T: Reflecting> Ask for Asked<T> {
                 async fn files_of_symbol(
                     &mut self,
                     symbol: &str,

@@ -4,8 +4,8 @@ use crate::support::{Transport, within};
 use h2::server;
 use http::{HeaderMap, Response};
 use rpcplugin_testkit::{
-    Address, Client, ClientConfig, Code, ConnectionState, MockServer, Reply, Stub, client::Backoff,
-    json,
+    Address, Client, ClientConfig, Code, ConnectionState, MockServer, Reply, Status, Stub,
+    client::Backoff, json,
 };
 use std::{
     sync::{
@@ -331,6 +331,25 @@ async fn close_cuts_what_is_left_after_the_grace() {
         within(held.call().ended()).await,
         rpcplugin_testkit::Outcome::Dropped
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_ended_holds_up_no_close() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::method("Good").reply(Reply::stream([json!({"n": 1})])));
+    server.mount(
+        Stub::method("Bad")
+            .reply(Reply::stream([json!({"n": 1})]).end_with(Status::aborted("enough"))),
+    );
+    let client = server.client().await;
+    let mut good = client.call_server_stream("Good", json!({})).await.unwrap();
+    while good.message().await.unwrap().is_some() {}
+    let mut bad = client.call_server_stream("Bad", json!({})).await.unwrap();
+    while bad.message().await.is_ok() {}
+    let started = Instant::now();
+    client.close().await;
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    drop((good, bad));
 }
 
 #[tokio::test(start_paused = true)]

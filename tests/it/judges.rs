@@ -6,6 +6,7 @@ use echo::{
     echo_client::EchoClient,
     echo_server::{Echo, EchoServer},
 };
+use prost::Message as _;
 use rpcplugin_testkit::{
     Address, Call, CallStream, Client, Code, Outcome, Reply, ServingStatus, Status, Stub, Value,
     json,
@@ -440,4 +441,60 @@ async fn an_unknown_name_is_never_sent_to_a_typed_server() {
             .starts_with("unknown method `Shout`: known are echo.v1.Echo/Chat, "),
         "{error}"
     );
+}
+
+/// tonic's reflection ends the stream at what it does not know, and this one does not know the imports.
+#[tokio::test]
+async fn a_reflection_without_the_well_known_types_is_enough() {
+    let mut set = prost_types::FileDescriptorSet::decode(ECHO_DESCRIPTOR_SET).unwrap();
+    set.file.retain(|file| file.name() == "echo/v1/echo.proto");
+    let (address, _stop) = serve_reflection(set).await;
+    let client = Client::connect(&address).await.unwrap();
+    let said = within(
+        client
+            .call("Echo.Say", json!({"message": "hi"}))
+            .into_future(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(text(&said), "hi");
+}
+
+#[tokio::test]
+async fn a_reflection_of_no_use_is_an_error_and_no_panic() {
+    let mut set = prost_types::FileDescriptorSet::decode(ECHO_DESCRIPTOR_SET).unwrap();
+    for file in &mut set.file {
+        file.syntax = Some("editions".to_owned());
+    }
+    let (address, _stop) = serve_reflection(set).await;
+    let client = Client::connect(&address).await.unwrap();
+    let error = within(
+        client
+            .call("Echo.Say", json!({"message": "hi"}))
+            .into_future(),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the server's reflection failed: the server's reflection is of no use: the descriptor set is inconsistent: \
+         `echo/v1/echo.proto` is written in a protobuf edition, and only proto2 and proto3 are known"
+    );
+}
+
+/// The echo service with a reflection of these files.
+async fn serve_reflection(set: prost_types::FileDescriptorSet) -> (Address, oneshot::Sender<()>) {
+    let reflection =
+        tonic_reflection::server::Builder::configure().register_file_descriptor_set(set);
+    let router = Server::builder()
+        .add_service(EchoServer::new(EchoService))
+        .add_service(reflection.build_v1().expect("reflection"));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address").into();
+    let stopped = async move { drop(stopped.await) };
+    tokio::spawn(router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped));
+    (address, stop)
 }

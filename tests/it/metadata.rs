@@ -78,6 +78,40 @@ async fn malformed_metadata_fails_the_call_before_anything_is_sent() {
     assert!(server.calls().is_empty());
 }
 
+/// Stubs of tonic's own making may still hold such a key: it is their call that fails, and no other.
+#[tokio::test]
+async fn a_request_that_cannot_be_sent_costs_no_connection() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::any().reply(json!({})));
+    let client = server.client().await;
+    let mut request = tonic::Request::new(EchoRequest::default());
+    let key: tonic::metadata::AsciiMetadataKey = "connection".parse().unwrap();
+    request.metadata_mut().insert(key, "close".parse().unwrap());
+    let status = EchoClient::new(client.clone())
+        .say(request)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.message(),
+        "the request of /echo.v1.Echo/Say cannot be sent: user error: malformed headers"
+    );
+    client.call("Squawk", json!({})).await.unwrap();
+    assert_eq!(server.calls()[0].connection_id(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_of_nothing_has_its_trailers_all_the_same() {
+    let server = Transport::Memory.start().await;
+    let nothing: [rpcplugin_testkit::Value; 0] = [];
+    server.mount(Stub::any().reply(Reply::stream(nothing).trailer("x-after", "2")));
+    let client = server.client().await;
+    let mut stream = client.call_server_stream("Watch", json!({})).await.unwrap();
+    let trailers = within(stream.trailers()).await.unwrap();
+    assert_eq!(trailers.get("x-after").unwrap(), "2");
+    assert_eq!((trailers.len(), stream.metadata().len()), (1, 0));
+}
+
 #[tokio::test]
 async fn response_metadata_and_trailers_come_apart() {
     let reply = Reply::json(json!({"message": "hi"}))

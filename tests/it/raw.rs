@@ -402,6 +402,34 @@ async fn a_broken_reply_is_an_error_and_never_a_hang() {
 }
 
 #[tokio::test]
+async fn a_response_of_trailers_only_has_them_as_trailers() {
+    let (address, _serving) = raw_server(|mut respond| {
+        let response = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "0")
+            .header("x-tail", "t");
+        let response = response.body(()).expect("a response");
+        respond
+            .send_response(response, true)
+            .expect("the client waits");
+    })
+    .await;
+    let client = Client::connect(&address).await.unwrap();
+    let stream = client.server_stream::<(), ()>("/a.B/C", ());
+    let mut stream = within(stream.into_future()).await.unwrap();
+    assert!(within(stream.message()).await.unwrap().is_none());
+    assert!(stream.metadata().is_empty());
+    let trailers = within(stream.trailers()).await.unwrap();
+    assert_eq!(
+        (
+            trailers.len(),
+            trailers.get("x-tail").unwrap().to_str().unwrap()
+        ),
+        (1, "t")
+    );
+}
+
+#[tokio::test]
 async fn what_the_client_sends_is_a_grpc_request() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address: Address = listener.local_addr().unwrap().into();

@@ -1,6 +1,7 @@
 //! The schema by reflection, both ways.
 
 use crate::support::{ECHO_DESCRIPTOR_SET, Transport, within};
+use prost::Message as _;
 use rpcplugin_testkit::{Client, Code, MockServer, Reply, Stub, json};
 use tokio_stream::StreamExt as _;
 use tonic_reflection::pb::v1::{
@@ -91,6 +92,7 @@ async fn a_mock_reflects_the_schema_it_has() {
     let plumbing = [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
     ];
     let server = MockServer::builder()
         .memory()
@@ -99,7 +101,7 @@ async fn a_mock_reflects_the_schema_it_has() {
         .await;
     assert_eq!(
         listed(&server).await,
-        [["echo.v1.Echo", "echo.v1.Parrot"], plumbing].concat()
+        [["echo.v1.Echo", "echo.v1.Parrot"].as_slice(), &plumbing].concat()
     );
     let server = MockServer::memory().await;
     assert_eq!(
@@ -119,4 +121,88 @@ async fn a_mock_with_a_schema_has_no_schemaless_service() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Some(Code::Unimplemented));
+}
+
+/// As `grpcurl` and grpcio's own utilities rely on.
+#[tokio::test]
+async fn an_unknown_symbol_is_an_error_response_and_the_stream_goes_on() {
+    let server = MockServer::builder()
+        .memory()
+        .descriptor_set(ECHO_DESCRIPTOR_SET)
+        .start()
+        .await;
+    let asked = [
+        (
+            MessageRequest::FileContainingSymbol("echo.v1.Nothing".to_owned()),
+            None,
+        ),
+        (
+            MessageRequest::FileByFilename("echo/v1/nothing.proto".to_owned()),
+            None,
+        ),
+        (
+            MessageRequest::FileContainingSymbol("echo.v1.Echo".to_owned()),
+            Some("echo/v1/echo.proto"),
+        ),
+        (
+            MessageRequest::FileContainingSymbol("echo.v1.Echo.Say".to_owned()),
+            Some("echo/v1/echo.proto"),
+        ),
+        (
+            MessageRequest::FileContainingSymbol("echo.v1.EchoRequest.tags".to_owned()),
+            Some("echo/v1/echo.proto"),
+        ),
+        (
+            MessageRequest::FileContainingSymbol("echo.v1.Mood".to_owned()),
+            Some("echo/v1/echo.proto"),
+        ),
+        (
+            MessageRequest::FileContainingSymbol("grpc.health.v1.Health".to_owned()),
+            Some("health.proto"),
+        ),
+        (
+            MessageRequest::FileByFilename("google/protobuf/timestamp.proto".to_owned()),
+            Some("google/protobuf/timestamp.proto"),
+        ),
+    ];
+    let requests = asked
+        .clone()
+        .map(|(message_request, _)| ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(message_request),
+        });
+    let mut client = ServerReflectionClient::new(server.client().await);
+    let replies = client
+        .server_reflection_info(tokio_stream::iter(requests))
+        .await;
+    let mut replies = replies.unwrap().into_inner();
+    for (request, expected) in asked {
+        let reply = within(replies.message()).await.unwrap().unwrap();
+        assert_eq!(
+            reply.original_request.unwrap().message_request.as_ref(),
+            Some(&request)
+        );
+        let file = match reply.message_response.unwrap() {
+            MessageResponse::FileDescriptorResponse(files) => {
+                let file = prost_types::FileDescriptorProto::decode(
+                    files.file_descriptor_proto[0].as_slice(),
+                );
+                Some(file.unwrap().name().to_owned())
+            }
+            MessageResponse::ErrorResponse(error) => {
+                assert_eq!(error.error_code, i32::from(Code::NotFound));
+                None
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            match (&file, expected) {
+                (Some(file), Some(expected)) => file.ends_with(expected),
+                (None, None) => true,
+                _ => false,
+            },
+            "{request:?}: {file:?}"
+        );
+    }
+    assert!(within(replies.message()).await.unwrap().is_none());
 }

@@ -4,17 +4,13 @@ use crate::error::Error;
 use crate::mock::journal::Call;
 use crate::mock::reply::stream::{CallStream, CallStreams};
 use crate::wire::message::Framed;
+use crate::wire::metadata;
 use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
-use tonic::{
-    Code, Status,
-    metadata::{
-        AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
-    },
-};
+use tonic::{Code, Status, metadata::MetadataMap};
 
 /// What the mock answers to a call.
 ///
@@ -219,7 +215,7 @@ impl Reply {
     /// When the key or the value is malformed.
     #[track_caller]
     pub fn metadata(mut self, key: &str, value: &str) -> Self {
-        append(&mut self.metadata, key, value);
+        accepted(key, metadata::append(&mut self.metadata, key, value));
         self
     }
 
@@ -230,7 +226,10 @@ impl Reply {
     /// When the key is malformed.
     #[track_caller]
     pub fn metadata_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        append_bin(&mut self.metadata, key, value.as_ref());
+        accepted(
+            key,
+            metadata::append_bin(&mut self.metadata, key, value.as_ref()),
+        );
         self
     }
 
@@ -241,7 +240,7 @@ impl Reply {
     /// When the key or the value is malformed.
     #[track_caller]
     pub fn trailer(mut self, key: &str, value: &str) -> Self {
-        append(&mut self.trailers, key, value);
+        accepted(key, metadata::append(&mut self.trailers, key, value));
         self
     }
 
@@ -252,7 +251,10 @@ impl Reply {
     /// When the key is malformed.
     #[track_caller]
     pub fn trailer_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        append_bin(&mut self.trailers, key, value.as_ref());
+        accepted(
+            key,
+            metadata::append_bin(&mut self.trailers, key, value.as_ref()),
+        );
         self
     }
 
@@ -263,25 +265,10 @@ impl Reply {
 }
 
 #[track_caller]
-fn append(map: &mut MetadataMap, key: &str, value: &str) {
-    let parsed = key
-        .parse::<AsciiMetadataKey>()
-        .ok()
-        .zip(value.parse::<AsciiMetadataValue>().ok());
-    let Some((key, value)) = parsed else {
-        panic!(
-            "invalid metadata `{key}`: expected an ASCII key without `-bin`, and a value of visible ASCII characters"
-        );
-    };
-    map.append(key, value);
-}
-
-#[track_caller]
-fn append_bin(map: &mut MetadataMap, key: &str, value: &[u8]) {
-    let Ok(key) = key.parse::<BinaryMetadataKey>() else {
-        panic!("invalid metadata `{key}`: expected a key that ends with `-bin`");
-    };
-    map.append_bin(key, BinaryMetadataValue::from_bytes(value));
+fn accepted(key: &str, appended: Result<(), &'static str>) {
+    if let Err(expected) = appended {
+        panic!("invalid metadata `{key}`: expected {expected}");
+    }
 }
 
 impl From<Value> for Reply {

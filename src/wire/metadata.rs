@@ -1,0 +1,49 @@
+//! Metadata that people write, checked as
+//! [gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) has it.
+
+use tonic::metadata::{
+    AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, BinaryMetadataValue, MetadataMap,
+};
+
+/// What HTTP/2 forbids, and what gRPC sets itself.
+const TAKEN: [&str; 8] = [
+    "connection",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Adds an ASCII pair, or says what was expected.
+pub(crate) fn append(map: &mut MetadataMap, key: &str, value: &str) -> Result<(), &'static str> {
+    if TAKEN.contains(&key.to_ascii_lowercase().as_str()) {
+        return Err("a key that is not HTTP's own");
+    }
+    // tonic takes tabs and bytes beyond ASCII too, which other implementations refuse.
+    let visible = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    let parsed = key
+        .parse::<AsciiMetadataKey>()
+        .ok()
+        .zip(value.parse::<AsciiMetadataValue>().ok());
+    let (key, value) = parsed
+        .filter(|_| visible)
+        .ok_or("an ASCII key without `-bin`, and a value of visible ASCII characters")?;
+    map.append(key, value);
+    Ok(())
+}
+
+/// Adds a binary pair, or says what was expected.
+pub(crate) fn append_bin(
+    map: &mut MetadataMap,
+    key: &str,
+    value: &[u8],
+) -> Result<(), &'static str> {
+    let key = key
+        .parse::<BinaryMetadataKey>()
+        .map_err(|_| "a key that ends with `-bin`")?;
+    map.append_bin(key, BinaryMetadataValue::from_bytes(value));
+    Ok(())
+}
