@@ -10,6 +10,7 @@ mod front_door;
 mod grpcio;
 mod health;
 mod journal;
+mod json;
 mod judges;
 mod lifecycle;
 mod load;

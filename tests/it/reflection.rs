@@ -125,6 +125,7 @@ async fn a_mock_with_a_schema_has_no_schemaless_service() {
 
 /// As `grpcurl` and grpcio's own utilities rely on.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn an_unknown_symbol_is_an_error_response_and_the_stream_goes_on() {
     let server = MockServer::builder()
         .memory()

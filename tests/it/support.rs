@@ -70,3 +70,9 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
         }
     }
 }
+
+/// The rows of a table.
+pub(crate) fn rows(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = table.lines().filter(|line| !line.is_empty());
+    lines.map(|line| line.split_once(" => ").expect("a row has two columns"))
+}
