@@ -6,7 +6,7 @@ use prost_types::{
     DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
     ServiceDescriptorProto,
 };
-use rpcplugin_testkit::{Error, Schema, Shape, proto};
+use rpcplugin_testkit::{Schema, Shape, proto};
 use std::{error, ops::Range, panic};
 
 /// `package|service|methods`, one file each.
@@ -290,7 +290,7 @@ fn proto_files_are_compiled_with_their_imports() {
 fn proto_files_that_do_not_compile_are_told_with_their_place_and_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("bad.proto");
-    let told = |error: Error| {
+    let told = |error: rpcplugin_testkit::Error| {
         assert!(error.is_schema() && error.code().is_none(), "{error:?}");
         format!("{error:?}")
     };
