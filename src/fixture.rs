@@ -29,3 +29,28 @@ impl MockServer {
         }
     }
 }
+
+/// What is logged. It is tested here and not with the other tests, because a log is collected for a whole process.
+#[cfg(test)]
+mod tests {
+    use crate::mock::MockServer;
+    use serde_json::json;
+    use tracing_test::traced_test;
+
+    #[tokio::test]
+    #[traced_test]
+    async fn connections_and_unmatched_calls_are_logged() {
+        let server = MockServer::memory().await;
+        let client = server.client().await;
+        assert!(logs_contain(&format!(
+            "connected address={}",
+            server.address()
+        )));
+
+        client.call("Get", json!({"key": "a"})).await.unwrap_err();
+        assert!(logs_contain(
+            "unmatched call: no stub for Get: nothing is mounted"
+        ));
+        assert!(logs_contain(r#"call=("Get", {"key":"a"})"#));
+    }
+}

@@ -1,14 +1,14 @@
 //! The direct client.
 //!
-//! - [`config`]: [`ClientConfig`], plain data; [`env`] reads it from the environment, [`pem`] holds its certificates.
-//! - [`backoff`]: how long to wait between two dials (pure).
-//! - [`connection`]: one address: the dial, the connection, its state as a watch channel.
-//! - [`transport`]: one HTTP/2 call: the deadline, the stream, the response body.
-//! - [`resolver`]: which method a name means on this server.
-//! - [`codec`]: JSON and bytes as tonic codecs.
-//! - [`telling`]: how a failed call is told.
-//! - [`call`], [`stream`]: the calls as people write them, and what comes back.
-//! - [`handle`], [`builder`], [`health`]: [`Client`] itself.
+//! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment, `pem` holds its certificates.
+//! - `backoff`: how long to wait between two dials (pure).
+//! - `connection`: one address: the dial, the connection, its state as a watch channel.
+//! - `transport`: one HTTP/2 call: the deadline, the stream, the response body.
+//! - `resolver`: which method a name means on this server.
+//! - `codec`: JSON and bytes as tonic codecs.
+//! - `telling`: how a failed call is told.
+//! - `call`, `stream`: the calls as people write them, and what comes back.
+//! - `handle`, `builder`, `health`: [`Client`] itself.
 
 mod backoff;
 mod builder;

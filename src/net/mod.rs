@@ -1,11 +1,11 @@
 //! Byte streams: TCP, Unix sockets and in-process pipes behind one dial and one listener.
 //!
-//! - [`dial`]: connect to an [`Address`](crate::Address).
-//! - [`listener`]: bind one and accept.
-//! - [`stream`]: what both give.
-//! - [`memory`]: the in-process pipes and the names they listen under.
-//! - [`socket`]: a Unix socket in a private temporary directory.
-//! - [`switch`]: a stream or listener that another task can cut.
+//! - `dial`: connect to an [`Address`](crate::Address).
+//! - `listener`: bind one and accept.
+//! - `stream`: what both give.
+//! - `memory`: the in-process pipes and the names they listen under.
+//! - `socket`: a Unix socket in a private temporary directory.
+//! - `switch`: a stream or listener that another task can cut.
 
 mod dial;
 mod listener;

@@ -1,11 +1,11 @@
 //! What methods a server has and how their messages look.
 //!
-//! - [`name`]: how a written method name matches a full one.
-//! - [`method`]: one method: its path, shape and message types.
-//! - [`pool`]: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
-//! - [`reflection`]: a [`Schema`] asked from a server.
-//! - [`infrastructure`]: the services that every server may have.
-//! - [`json`]: JSON ↔ protobuf, and comparing JSON by value.
+//! - `name`: how a written method name matches a full one.
+//! - `method`: one method: its path, shape and message types.
+//! - `pool`: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
+//! - `reflection`: a [`Schema`] asked from a server.
+//! - `infrastructure`: the services that every server may have.
+//! - `json`: JSON ↔ protobuf, and comparing JSON by value.
 
 mod infrastructure;
 pub(crate) mod json;

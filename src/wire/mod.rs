@@ -1,12 +1,12 @@
 //! gRPC on HTTP/2 streams: what both wings say to `h2`.
 //!
-//! - [`message`]: the five-byte prefix, splitting and making length-prefixed messages.
-//! - [`metadata`]: metadata that people write, checked.
-//! - [`read`]: the messages of a stream, one by one.
-//! - [`receive`]: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
-//! - [`send`]: bytes and bodies into an `h2` stream, as fast as flow control lets them.
-//! - [`status`]: what an `h2` error means in gRPC.
-//! - [`timeout`]: the `grpc-timeout` header.
+//! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
+//! - `metadata`: metadata that people write, checked.
+//! - `read`: the messages of a stream, one by one.
+//! - `receive`: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
+//! - `send`: bytes and bodies into an `h2` stream, as fast as flow control lets them.
+//! - `status`: what an `h2` error means in gRPC.
+//! - `timeout`: the `grpc-timeout` header.
 
 pub(crate) mod message;
 pub(crate) mod metadata;

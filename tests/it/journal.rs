@@ -4,7 +4,6 @@ use crate::support::{Transport, echo_schema, within};
 use rpcplugin_testkit::{Address, Call, CallStream, Code, MockServer, Outcome, Reply, Stub, json};
 use std::time::Duration;
 use tokio_stream::StreamExt as _;
-use tracing_test::traced_test;
 
 #[tokio::test]
 async fn a_call_tells_what_came_and_what_became_of_it() {
@@ -239,20 +238,4 @@ async fn reset_forgets_stubs_and_calls_and_keeps_the_connection() {
     client.call("Echo", json!({})).await.unwrap();
     assert_eq!(server.calls().len(), 2);
     assert_eq!(server.connections(), 1);
-}
-
-#[tokio::test]
-#[traced_test]
-async fn an_unmatched_call_is_logged() {
-    let server = MockServer::memory().await;
-    server
-        .client()
-        .await
-        .call("Get", json!({"key": "a"}))
-        .await
-        .unwrap_err();
-    assert!(logs_contain(
-        "unmatched call: no stub for Get: nothing is mounted"
-    ));
-    assert!(logs_contain(r#"call=("Get", {"key":"a"})"#));
 }

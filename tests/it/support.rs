@@ -59,14 +59,17 @@ impl Transport {
     }
 }
 
+/// How long a test that hangs is waited for. Nothing is measured by it.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// Bounds every wait of a test that could hang.
 #[track_caller]
 pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(Duration::from_secs(20), future).await {
+        match tokio::time::timeout(LIMIT, future).await {
             Ok(output) => output,
-            Err(_) => panic!("nothing happened within 20 s at {place}"),
+            Err(_) => panic!("nothing happened within {LIMIT:?} at {place}"),
         }
     }
 }

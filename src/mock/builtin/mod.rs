@@ -1,8 +1,8 @@
 //! The services that every plugin server has: health and reflection.
 //!
-//! - [`health`]: `grpc.health.v1.Health`, set by the test.
-//! - [`reflection`]: `grpc.reflection.v1` and `v1alpha`, by `tonic-reflection`.
-//! - [`service`]: any tonic service behind an `h2` stream, recorded.
+//! - `health`: `grpc.health.v1.Health`, set by the test.
+//! - `reflection`: `grpc.reflection.v1` and `v1alpha`, by `tonic-reflection`.
+//! - `service`: any tonic service behind an `h2` stream, recorded.
 
 mod health;
 mod reflection;

@@ -1,8 +1,8 @@
 //! What a stub answers.
 //!
-//! - [`script`]: [`Reply`], messages and a status that are known beforehand.
-//! - [`stream`]: [`CallStream`], both ends of a call in the test's hands.
-//! - [`responder`]: what [`Stub::reply`](crate::Stub::reply) takes: values and closures.
+//! - `script`: [`Reply`], messages and a status that are known beforehand.
+//! - `stream`: [`CallStream`], both ends of a call in the test's hands.
+//! - `responder`: what [`Stub::reply`](crate::Stub::reply) takes: values and closures.
 
 mod responder;
 mod script;
