@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::mock::MockServer;
 
 impl MockServer {
-    /// A client that is connected to this server, and has its schema.
+    /// A client that is connected to this server, and knows its schema without asking.
     ///
     /// # Panics
     ///
@@ -19,10 +19,11 @@ impl MockServer {
     /// # }
     /// ```
     pub async fn client(&self) -> Client {
-        let mut builder = Client::builder().address(self.address());
-        if let Some(schema) = self.schema() {
-            builder = builder.schema(schema.clone());
-        }
+        let builder = Client::builder().address(self.address());
+        let builder = match self.schema() {
+            Some(schema) => builder.schema(schema.clone()),
+            None => builder.schemaless(),
+        };
         match builder.connect().await {
             Ok(client) => client,
             Err(error) => panic!("cannot connect to the mock server: {error:?}"),

@@ -4,6 +4,7 @@ use crate::address::{Address, IntoAddress};
 use crate::client::backoff::Backoff;
 use crate::client::config::{ClientConfig, TlsConfig};
 use crate::client::handle::Client;
+use crate::client::resolver::Resolver;
 use crate::error::{Error, Kind};
 use crate::schema::Schema;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub struct ClientBuilder {
     config: ClientConfig,
     schema: Option<Schema>,
+    schemaless: bool,
     /// Mistakes in building, told when it connects.
     bad_address: Option<Error>,
     bad_schema: Option<Error>,
@@ -102,6 +104,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Tells that the server has no schema, which need not be asked then.
+    pub(crate) fn schemaless(mut self) -> Self {
+        self.schemaless = true;
+        self
+    }
+
     /// The schema for dynamic calls, as an encoded `FileDescriptorSet`.
     pub fn descriptor_set(mut self, bytes: impl AsRef<[u8]>) -> Self {
         match Schema::from_descriptor_set(bytes) {
@@ -143,7 +151,12 @@ impl ClientBuilder {
             return Err(mistake);
         }
         refuse_tls(&self.config)?;
-        Client::new(self.config, self.schema)
+        let resolver = match (self.schema, self.schemaless) {
+            (Some(schema), _) => Resolver::Given(schema),
+            (None, true) => Resolver::Schemaless,
+            (None, false) => Resolver::by_reflection(),
+        };
+        Client::new(self.config, resolver)
     }
 }
 

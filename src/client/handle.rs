@@ -8,7 +8,7 @@ use crate::client::resolver::{Resolver, Target};
 use crate::client::telling::Telling;
 use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::{Error, Kind};
-use crate::schema::{Schema, Shape, reflect};
+use crate::schema::{Shape, reflect};
 use http::uri::PathAndQuery;
 use prost::Message;
 use serde_json::Value;
@@ -63,11 +63,11 @@ struct Inner {
 }
 
 impl Client {
-    pub(super) fn new(config: ClientConfig, schema: Option<Schema>) -> Result<Self, Error> {
+    pub(super) fn new(config: ClientConfig, resolver: Resolver) -> Result<Self, Error> {
         let inner = Inner {
             transport: Arc::new(Transport::new(config.clone())?),
             config,
-            resolver: Resolver::new(schema),
+            resolver,
         };
         Ok(Self {
             inner: Arc::new(inner),

@@ -3,6 +3,7 @@
 use crate::client::codec::JsonCodec;
 use crate::error::{Error, Kind};
 use crate::schema::{Method, Reflected, Schema, Shape, dotted, infrastructure, is_infrastructure};
+use crate::wire::status;
 use http::uri::PathAndQuery;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -17,6 +18,8 @@ pub(crate) enum Resolver {
     Given(Schema),
     /// The server's reflection, asked by the first call that needs it.
     Reflection(OnceCell<Option<Reflected>>),
+    /// The server is known to serve the schemaless service and no other.
+    Schemaless,
 }
 
 /// A method that was found, and how to speak to it.
@@ -29,8 +32,8 @@ pub(crate) struct Target {
 }
 
 impl Resolver {
-    pub(crate) fn new(schema: Option<Schema>) -> Self {
-        schema.map_or_else(|| Self::Reflection(OnceCell::new()), Self::Given)
+    pub(crate) fn by_reflection() -> Self {
+        Self::Reflection(OnceCell::new())
     }
 
     /// Finds the method `name` with that shape. `ask` asks the server's reflection, at most once for all calls.
@@ -48,10 +51,11 @@ impl Resolver {
         }
         let reflected = match self {
             Self::Given(schema) => return typed(schema.method(name)?, shape),
-            Self::Reflection(cell) => cell
-                .get_or_try_init(ask)
-                .await
-                .map_err(|status| unreflected(&status))?,
+            Self::Schemaless => return Ok(schemaless(name, shape, false)),
+            Self::Reflection(cell) => {
+                let reflected = cell.get_or_try_init(ask).await;
+                reflected.map_err(|status| unreflected(name, &status))?
+            }
         };
         let Some(reflected) = reflected else {
             return Ok(schemaless(name, shape, true));
@@ -121,10 +125,14 @@ fn verb(shape: Shape) -> &'static str {
     }
 }
 
-fn unreflected(status: &Status) -> Error {
+/// Why the name could not be looked up. What is not about reflection comes back as itself.
+fn unreflected(name: &str, status: &Status) -> Error {
     let own = std::error::Error::source(status).and_then(|source| source.downcast_ref::<Error>());
-    own.cloned().unwrap_or_else(|| {
-        let text = format!("the server's reflection failed: {}", status.message());
-        Error::new(Kind::Status, text).with_status(status.clone())
-    })
+    if let Some(own) = own.filter(|own| own.status().is_none()) {
+        return own.clone();
+    }
+    let (code, message) = (status::name(status.code()), status.message());
+    let text =
+        format!("cannot look up `{name}`: the server's reflection failed: {code}: {message}");
+    Error::new(Kind::Status, text).with_status(status.clone())
 }

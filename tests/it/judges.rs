@@ -477,7 +477,7 @@ async fn a_reflection_of_no_use_is_an_error_and_no_panic() {
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the server's reflection failed: the server's reflection is of no use: the descriptor set is inconsistent: \
+        "cannot look up `Echo.Say`: the server's reflection failed: INTERNAL: the server's reflection is of no use: the descriptor set is inconsistent: \
          `echo/v1/echo.proto` is written in a protobuf edition, and only proto2 and proto3 are known"
     );
 }
