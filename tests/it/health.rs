@@ -1,6 +1,7 @@
 //! The health service, both ways.
 
 use crate::support::{Transport, echo_schema, within};
+use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Code, MockServer, Outcome, ServingStatus, json};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus as Wire, health_client::HealthClient,

@@ -1,6 +1,7 @@
 //! The record of every call.
 
 use crate::support::{Transport, echo_schema, within};
+use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Address, Call, CallStream, Code, MockServer, Outcome, Reply, Stub, json};
 use std::time::Duration;
 use tokio_stream::StreamExt as _;

@@ -1,6 +1,7 @@
 //! JSON as the messages of a method, and of a call without a schema.
 
 use crate::support::{echo_schema, rows, within};
+use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Call, Client, Error, MockServer, Stub, Value, json};
 
 /// `object` with the fields of `patch`.

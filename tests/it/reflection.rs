@@ -1,6 +1,7 @@
 //! The schema by reflection, both ways.
 
 use crate::support::{ECHO_DESCRIPTOR_SET, Transport, within};
+use pretty_assertions::assert_eq;
 use prost::Message as _;
 use rpcplugin_testkit::{Client, Code, MockServer, Reply, Stub, json};
 use tokio_stream::StreamExt as _;
