@@ -128,7 +128,8 @@ impl Error {
         self.0.kind == Kind::Bind
     }
 
-    /// The [`Client`](crate::Client) was closed before or during the call.
+    /// The [`Client`](crate::Client) was closed before the call. (One that is cut by closing is `UNAVAILABLE`, as by any loss
+    /// of its connection.)
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed

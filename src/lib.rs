@@ -4,6 +4,7 @@
 mod address;
 mod error;
 mod net;
+mod panics;
 pub mod proto;
 mod schema;
 mod wire;
@@ -20,6 +21,10 @@ pub use client::{Client, ClientConfig, ConnectionState};
 pub use error::Error;
 pub use mock::{Call, CallStream, MockServer, Outcome, Reply, Stub};
 pub use schema::{Method, Schema, Shape};
+
+// Types of others that ours show.
+pub use h2::Reason;
+pub use prost_reflect;
 
 // What every test needs beside them.
 pub use serde_json::{Value, json};

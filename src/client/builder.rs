@@ -86,7 +86,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest reply message that is accepted, in bytes. Default: 4 MiB.
+    /// The largest reply message that is accepted, in bytes. Default: 4 MiB. (Generated clients have a setting of their own,
+    /// `max_decoding_message_size`.)
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.config.max_message_size = bytes;
         self
@@ -101,6 +102,7 @@ impl ClientBuilder {
     /// The schema for dynamic calls. Without one the server's reflection service is asked.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.schema = Some(schema);
+        self.bad_schema = None;
         self
     }
 
@@ -113,7 +115,7 @@ impl ClientBuilder {
     /// The schema for dynamic calls, as an encoded `FileDescriptorSet`.
     pub fn descriptor_set(mut self, bytes: impl AsRef<[u8]>) -> Self {
         match Schema::from_descriptor_set(bytes) {
-            Ok(schema) => self.schema = Some(schema),
+            Ok(schema) => return self.schema(schema),
             Err(error) => self.bad_schema = Some(error),
         }
         self
@@ -123,7 +125,7 @@ impl ClientBuilder {
     #[cfg(feature = "proto-files")]
     pub fn proto_file(mut self, path: impl AsRef<std::path::Path>) -> Self {
         match Schema::from_proto_file(path) {
-            Ok(schema) => self.schema = Some(schema),
+            Ok(schema) => return self.schema(schema),
             Err(error) => self.bad_schema = Some(error),
         }
         self

@@ -27,7 +27,7 @@ pub(super) struct Settings {
 /// The settings at the moment that the call starts.
 #[derive(Debug)]
 pub(super) struct Started {
-    metadata: MetadataMap,
+    pub(super) metadata: MetadataMap,
     pub(super) options: CallOptions,
     pub(super) deadline: Option<Instant>,
     pub(super) timeout: Option<Duration>,

@@ -2,20 +2,16 @@
 
 use crate::address::Address;
 use crate::client::config::ClientConfig;
+use crate::client::dial;
 use crate::error::{Error, Kind};
-use crate::net;
-use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW};
 use bytes::Bytes;
-use h2::client::{Builder, Connection, SendRequest};
+use h2::client::SendRequest;
 use std::{
     fmt,
-    future::poll_fn,
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -60,6 +56,8 @@ struct Shared {
     config: ClientConfig,
     inner: Mutex<Inner>,
     state: watch::Sender<ConnectionState>,
+    /// Held by whoever is closing.
+    closing: tokio::sync::Mutex<()>,
 }
 
 struct Inner {
@@ -77,14 +75,19 @@ struct Inner {
 
 /// A connection that ended.
 struct Lost {
+    used: Arc<AtomicBool>,
     served: Arc<AtomicBool>,
     dialled: Instant,
     error: Option<h2::Error>,
 }
 
 enum Slot {
-    Connecting,
-    Failed { error: Error, retry_at: Instant },
+    /// By the dial of that number.
+    Connecting(u64),
+    Failed {
+        error: Error,
+        retry_at: Instant,
+    },
     Idle,
     Ready(Link),
     Shutdown,
@@ -95,12 +98,18 @@ enum Slot {
 pub(crate) struct Link {
     id: u64,
     pub(crate) requests: SendRequest<Bytes>,
+    /// Whether any call was sent on it.
+    used: Arc<AtomicBool>,
     /// Whether any call got response headers on it.
     served: Arc<AtomicBool>,
     dialled: Instant,
 }
 
 impl Link {
+    pub(crate) fn mark_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn mark_served(&self) {
         self.served.store(true, Ordering::Relaxed);
     }
@@ -127,6 +136,7 @@ impl Subchannel {
             config,
             inner: Mutex::new(inner),
             state: watch::Sender::new(ConnectionState::Idle),
+            closing: tokio::sync::Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -141,7 +151,7 @@ impl Subchannel {
         self.shared.state.subscribe()
     }
 
-    /// A link that may open one more stream, dialling when there is no connection. While the last dial's backoff runs it
+    /// A link to a connection that takes streams, dialling when there is none. While the last dial's backoff runs it
     /// fails with that dial's error, or waits when asked to.
     ///
     /// Cancel safe: the dial goes on in its own task, for the next caller.
@@ -172,8 +182,10 @@ impl Subchannel {
         self.shared.lost(link.id, Some(error));
     }
 
-    /// Takes no more calls, and returns when those in flight have ended; after the grace they are cut.
+    /// Takes no more calls, and returns when those in flight have ended; after the grace they are cut. A second call waits
+    /// for the first. Dropping the future cuts them at once.
     pub(crate) async fn close(&self, grace: Duration) {
+        let _closing = self.shared.closing.lock().await;
         let mut tasks = {
             let mut inner = self.shared.lock();
             // Without a handle to send requests, `h2` closes the connection after its last stream.
@@ -203,7 +215,7 @@ impl Shared {
         let mut inner = self.lock();
         self.judge_last(&mut inner);
         match &inner.slot {
-            Slot::Connecting => Next::Wait { until: None },
+            Slot::Connecting(_) => Next::Wait { until: None },
             Slot::Failed { error, retry_at } if *retry_at > Instant::now() => {
                 if wait_for_ready {
                     Next::Wait {
@@ -227,7 +239,7 @@ impl Shared {
     fn start(self: &Arc<Self>, inner: &mut Inner) {
         inner.next_id += 1;
         let id = inner.next_id;
-        self.set(inner, Slot::Connecting);
+        self.set(inner, Slot::Connecting(id));
         while inner.tasks.try_join_next().is_some() {}
         inner
             .tasks
@@ -236,7 +248,7 @@ impl Shared {
 
     fn set(&self, inner: &mut Inner, slot: Slot) {
         let state = match slot {
-            Slot::Connecting => ConnectionState::Connecting,
+            Slot::Connecting(_) => ConnectionState::Connecting,
             Slot::Failed { .. } => ConnectionState::TransientFailure,
             Slot::Idle => ConnectionState::Idle,
             Slot::Ready(_) => ConnectionState::Ready,
@@ -248,7 +260,7 @@ impl Shared {
 
     fn connected(&self, link: Link) {
         let mut inner = self.lock();
-        if matches!(inner.slot, Slot::Connecting) {
+        if matches!(inner.slot, Slot::Connecting(id) if id == link.id) {
             tracing::debug!(address = %self.config.address, "connected");
             // The settings have arrived, which is what resets the backoff, unless the last connections were in vain.
             inner.failures = inner.fruitless.saturating_sub(1);
@@ -256,11 +268,23 @@ impl Shared {
         }
     }
 
+    /// The dial `id` made no connection.
+    fn refused(&self, id: u64, error: Error, dialled: Instant) {
+        let mut inner = self.lock();
+        if matches!(inner.slot, Slot::Connecting(dial) if dial == id) {
+            self.failed(&mut inner, error, dialled);
+        }
+    }
+
     fn failed(&self, inner: &mut Inner, error: Error, dialled: Instant) {
         inner.failures = inner.failures.saturating_add(1);
         let delay = self.config.backoff.delay(inner.failures, fastrand::f64());
         tracing::warn!(address = %self.config.address, %error, ?delay, "no connection");
-        let retry_at = dialled + delay;
+        // A wait beyond the clock's end is one of a month.
+        let month = Duration::from_secs(30 * 24 * 3600);
+        let retry_at = dialled
+            .checked_add(delay)
+            .unwrap_or_else(|| dialled + month);
         self.set(inner, Slot::Failed { error, retry_at });
     }
 
@@ -275,6 +299,7 @@ impl Shared {
         }
         tracing::debug!(address = %self.config.address, ?error, "connection lost");
         inner.last = Some(Lost {
+            used: Arc::clone(&link.used),
             served: Arc::clone(&link.served),
             dialled: link.dialled,
             error,
@@ -283,13 +308,17 @@ impl Shared {
     }
 
     /// Judges the last connection when the next is wanted; earlier, its calls may not have seen their replies yet. A
-    /// server that takes connections and hangs up on all of them is then dialled as slowly as one that refuses them.
+    /// server that takes connections and hangs up on all of them before a call is dialled as slowly as one that refuses
+    /// them. One that dies with calls on it is not: each of them failed, and was one dial at the most.
     fn judge_last(&self, inner: &mut Inner) {
         let Some(last) = inner.last.take() else {
             return;
         };
         if last.served.load(Ordering::Relaxed) {
             inner.fruitless = 0;
+            return;
+        }
+        if last.used.load(Ordering::Relaxed) {
             return;
         }
         inner.fruitless = inner.fruitless.saturating_add(1);
@@ -300,7 +329,11 @@ impl Shared {
                 Some(error) => error.into(),
                 None => "it closed the connection".into(),
             };
-            self.failed(inner, connect_error(text).caused_by(cause), last.dialled);
+            self.failed(
+                inner,
+                dial::connect_error(text).caused_by(cause),
+                last.dialled,
+            );
         }
     }
 }
@@ -308,82 +341,56 @@ impl Shared {
 /// One dial, and the connection that it makes, to its end.
 async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
     let dialled = Instant::now();
-    let established = match timeout(config.connect_timeout, establish(&config.address)).await {
-        Ok(established) => established,
-        Err(_) => Err(timed_out(&config)),
+    let dialling = Dialling {
+        shared: &shared,
+        id,
     };
-    let (requests, connection) = match established {
-        Ok(connected) => connected,
-        Err(error) => {
-            if let Some(shared) = shared.upgrade() {
-                let mut inner = shared.lock();
-                if matches!(inner.slot, Slot::Connecting) {
-                    shared.failed(&mut inner, error, dialled);
-                }
-            }
-            return;
+    let Some(mut state) = shared.upgrade().map(|shared| shared.state.subscribe()) else {
+        return;
+    };
+    let established = tokio::select! {
+        established = dial::establish(&config) => established,
+        // Nobody waits for it any more.
+        _ = state.wait_for(|state| *state == ConnectionState::Shutdown) => return,
+    };
+    let connection = match (shared.upgrade(), established) {
+        (None, _) => return,
+        (Some(shared), Err(error)) => return shared.refused(id, error, dialled),
+        (Some(shared), Ok((requests, connection))) => {
+            shared.connected(Link {
+                id,
+                requests,
+                used: Arc::default(),
+                served: Arc::default(),
+                dialled,
+            });
+            connection
         }
     };
-    if let Some(shared) = shared.upgrade() {
-        let served = Arc::new(AtomicBool::new(false));
-        shared.connected(Link {
-            id,
-            requests,
-            served,
-            dialled,
-        });
-    }
+    drop(dialling);
     let ended = connection.await;
     if let Some(shared) = shared.upgrade() {
         shared.lost(id, ended.err());
     }
 }
 
-type Established = (SendRequest<Bytes>, Connection<net::Stream, Bytes>);
-
-/// Connects and waits for the server's settings, which only a server that is really there sends.
-async fn establish(address: &Address) -> Result<Established, Error> {
-    // `h2` replaces this limit by the peer's when the settings arrive, which is how their arrival is seen.
-    const UNSETTLED: usize = usize::MAX - 1;
-    let stream = net::dial(address).await?;
-    let handshake = Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_max_send_streams(UNSETTLED)
-        .enable_push(false)
-        .handshake(stream);
-    let broken = || {
-        connect_error(format!(
-            "{address} accepted the connection but does not speak HTTP/2"
-        ))
-    };
-    let (requests, mut connection) = handshake.await.map_err(|error| broken().caused_by(error))?;
-    poll_fn(|cx| {
-        let ended = pin!(&mut connection).poll(cx);
-        if connection.max_concurrent_send_streams() != UNSETTLED {
-            return Poll::Ready(Ok(()));
-        }
-        match ended {
-            Poll::Ready(Ok(())) => Poll::Ready(Err(broken().caused_by("it closed the connection"))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(broken().caused_by(error))),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await?;
-    Ok((requests, connection))
+/// Undoes a dial that is dropped under way, as when its runtime ends: the next call dials again.
+struct Dialling<'a> {
+    shared: &'a Weak<Shared>,
+    id: u64,
 }
 
-fn timed_out(config: &ClientConfig) -> Error {
-    let (address, limit) = (&config.address, config.connect_timeout);
-    connect_error(format!(
-        "no connection to {address} within the connect timeout of {limit:?}"
-    ))
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let mut inner = shared.lock();
+            if matches!(inner.slot, Slot::Connecting(id) if id == self.id) {
+                shared.set(&mut inner, Slot::Idle);
+            }
+        }
+    }
 }
 
 pub(crate) fn closed(address: &Address) -> Error {
     Error::new(Kind::Closed, format!("the client of {address} is closed"))
-}
-
-fn connect_error(text: String) -> Error {
-    Error::new(Kind::Connect, text)
 }

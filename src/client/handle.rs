@@ -20,7 +20,9 @@ use std::{
 };
 use tokio::{sync::watch, time::timeout_at};
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Status, body::Body, client::Grpc, codec::Codec, codegen::Service};
+use tonic::{
+    Status, body::Body, client::Grpc, codec::Codec, codegen::Service, metadata::MetadataMap,
+};
 use tonic_prost::ProstCodec;
 
 /// A direct connection to a running plugin server.
@@ -127,6 +129,9 @@ impl Client {
     }
 
     /// Calls a bidi-streaming method by name with a stream of JSON.
+    ///
+    /// Awaiting it gives the stream of replies when the response begins. Some servers, those in Python among them, begin
+    /// with their first reply, so have the first request ready.
     pub fn call_bidi_stream(
         &self,
         method: impl Into<String>,
@@ -188,7 +193,8 @@ impl Client {
     /// Closes the client and all its clones: later calls fail at once ([`Error::is_closed`]), calls in flight may finish
     /// within the grace of the configuration (10 s), and what is left is cut.
     ///
-    /// It says good-bye on the connection only, and never asks the server to shut down. Closing twice is fine.
+    /// It says good-bye on the connection only, and never asks the server to shut down. Closing twice is fine: both wait.
+    /// Dropping the future cuts what is in flight at once.
     pub async fn close(&self) {
         self.drain(self.inner.config.close_grace).await;
     }
@@ -268,6 +274,7 @@ impl Client {
             reflect(Asking {
                 client: self.clone(),
                 options: started.options,
+                metadata: started.metadata.clone(),
             })
         });
         let Some(deadline) = started.deadline else {
@@ -322,12 +329,20 @@ enum Args {
 fn parse_path(path: &str) -> Result<PathAndQuery, Error> {
     let parsed = PathAndQuery::try_from(path).ok();
     parsed
-        .filter(|parsed| parsed.path().matches('/').count() == 2 && parsed.query().is_none())
+        .filter(|parsed| parsed.as_str() == path && is_method_path(path))
         .ok_or_else(|| {
             let text =
                 format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
             Error::new(Kind::UnknownMethod, text)
         })
+}
+
+/// Whether it is a slash, a service, a slash and a method.
+fn is_method_path(path: &str) -> bool {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(service, method)| {
+        !service.is_empty() && !method.is_empty() && !method.contains(['/', '?'])
+    })
 }
 
 /// What tonic-generated clients call. The error is a [`Status`] whose source is an [`Error`].
@@ -346,11 +361,12 @@ impl Service<http::Request<Body>> for Client {
     }
 }
 
-/// A client whose requests have the options of the call that they are made for.
+/// A client whose requests have the options and the metadata of the call that they are made for.
 #[derive(Clone)]
 struct Asking {
     client: Client,
     options: CallOptions,
+    metadata: MetadataMap,
 }
 
 impl Service<http::Request<Body>> for Asking {
@@ -364,6 +380,10 @@ impl Service<http::Request<Body>> for Asking {
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         request.extensions_mut().insert(self.options);
+        // A server that wants to know who calls wants to know it here too.
+        request
+            .headers_mut()
+            .extend(self.metadata.clone().into_headers());
         Service::call(&mut self.client, request)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment, `pem` holds its certificates.
 //! - `backoff`: how long to wait between two dials (pure).
+//! - `dial`: from an address to a connection that is ready.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `transport`: one HTTP/2 call: the deadline, the stream, the response body.
 //! - `resolver`: which method a name means on this server.
@@ -16,6 +17,7 @@ mod call;
 mod codec;
 mod config;
 mod connection;
+mod dial;
 mod env;
 mod handle;
 mod health;

@@ -4,13 +4,14 @@ use crate::address::Address;
 use crate::client::config::ClientConfig;
 use crate::client::connection::{Link, Subchannel};
 use crate::error::{Error, Kind};
+use crate::panics::caught_async;
 use crate::wire::send::{Pump, Stopped};
 use crate::wire::{Receive, status, timeout};
 use bytes::Bytes;
 use h2::SendStream;
 use http::{
     HeaderValue, Request, Uri,
-    header::USER_AGENT,
+    header::{CONTENT_TYPE, USER_AGENT},
     request::Parts,
     uri::{Authority, Scheme},
 };
@@ -27,7 +28,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, Sleep, sleep_until},
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Carries calls to one server.
 #[derive(Debug)]
@@ -93,6 +94,9 @@ impl Transport {
             .limit(self.subchannel.ready(options.wait_for_ready))
             .await;
         let mut link = ready.ok_or_else(|| about.late("waiting for a connection"))??;
+        if timer.is_passed() {
+            return Err(about.late("being sent"));
+        }
         if let Some(left) = timer.left() {
             parts
                 .headers
@@ -102,6 +106,7 @@ impl Transport {
             .requests
             .send_request(self.head(parts)?, body.is_end_stream());
         let (response, stream) = sent.map_err(|error| self.unsent(&link, error, &about))?;
+        link.mark_used();
         let upload = Upload::start(body, stream)
             .await
             .map_err(|status| about.upload(status))?;
@@ -113,12 +118,16 @@ impl Transport {
             None => about.failure(&error),
         })?;
         link.mark_served();
+        let (parts, stream) = response.into_parts();
+        if let Some(code) = status::foreign(&parts) {
+            return Err(about.foreign(&parts, code));
+        }
+        let response = http::Response::from_parts(parts, stream);
         Ok(response.map(|stream| ResponseBody {
             open: Some(Open {
                 receive: Receive::new(stream),
                 timer,
                 upload,
-                _link: link,
                 _transport: self,
             }),
             about,
@@ -176,6 +185,24 @@ impl About {
             .caused_by(explain(error))
     }
 
+    /// Something answered that is no gRPC server: a proxy, most likely.
+    fn foreign(&self, response: &http::response::Parts, code: Code) -> Error {
+        let kind = response
+            .headers
+            .get(CONTENT_TYPE)
+            .map_or("no content type", |kind| {
+                kind.to_str().unwrap_or("an unreadable content type")
+            });
+        let problem = format!("not a gRPC response: HTTP {} with {kind}", response.status);
+        let text = format!(
+            "{} at {} failed: {}: {problem}",
+            self.path,
+            self.address,
+            status::name(code)
+        );
+        Error::new(Kind::Status, text).with_status(Status::new(code, problem))
+    }
+
     /// The request's own messages failed: a message that does not encode, for one.
     fn upload(&self, status: Status) -> Error {
         let own =
@@ -221,6 +248,12 @@ impl Timer {
         Some(sleep.deadline().saturating_duration_since(Instant::now()))
     }
 
+    fn is_passed(&self) -> bool {
+        self.sleep
+            .as_ref()
+            .is_some_and(|sleep| sleep.deadline() <= Instant::now())
+    }
+
     /// `None`, when the deadline comes first.
     async fn limit<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
@@ -249,29 +282,27 @@ struct Upload {
 impl Upload {
     /// A unary request is sent on the spot; a stream goes on in a task of its own.
     async fn start(body: tonic::body::Body, stream: SendStream<Bytes>) -> Result<Self, Status> {
-        let failure = Arc::default();
-        let mut pump = Box::pin(Pump::new(body, stream).run());
-        let first = poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx))).await;
-        match first {
-            // A reset or a lost connection is told by the response.
-            Poll::Ready(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost)) => Ok(Self {
-                task: None,
-                failure,
-            }),
-            Poll::Ready(Err(Stopped::Body(status))) => Err(status),
-            Poll::Pending => {
-                let told: Arc<OnceLock<Status>> = Arc::clone(&failure);
-                let task = tokio::spawn(async move {
-                    if let Err(Stopped::Body(status)) = pump.await {
-                        // It fails once only.
-                        let _ = told.set(status);
-                    }
-                });
-                Ok(Self {
-                    task: Some(task.abort_handle()),
-                    failure,
-                })
-            }
+        let failure: Arc<OnceLock<Status>> = Arc::default();
+        let told = Arc::clone(&failure);
+        let mut sending = Box::pin(async move {
+            let mut pump = Pump::new(body, stream);
+            let failed = match caught_async(pump.run()).await {
+                // A reset or a lost connection is told by the response.
+                Ok(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost)) => return,
+                Ok(Err(Stopped::Body(status))) => status,
+                Err(panic) => Status::internal(format!("the stream of requests panicked: {panic}")),
+            };
+            // It is told before the reset, which wakes who asks for it.
+            let _ = told.set(failed);
+            pump.reset();
+        });
+        let task = match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+            Poll::Ready(()) => None,
+            Poll::Pending => Some(tokio::spawn(sending).abort_handle()),
+        };
+        match failure.get() {
+            Some(failed) => Err(failed.clone()),
+            None => Ok(Self { task, failure }),
         }
     }
 
@@ -290,8 +321,9 @@ impl Drop for Upload {
 
 /// The body of a response: what tonic reads messages and trailers from.
 ///
-/// It ends with `DEADLINE_EXCEEDED` when the call's deadline passes, and resets the stream when it is dropped before
-/// its end.
+/// It ends with `DEADLINE_EXCEEDED` at the call's deadline, also when the server goes on sending, and resets the stream
+/// then, or when it is dropped before its end. Nothing happens while nobody reads it: a body that is kept unread past its
+/// deadline ends with the next read.
 pub struct ResponseBody {
     /// Gone once the last frame is out, so that a body that is kept holds up no [`close`](crate::Client::close).
     open: Option<Open>,
@@ -303,7 +335,6 @@ struct Open {
     receive: Receive,
     timer: Timer,
     upload: Upload,
-    _link: Link,
     /// A stream lives on when the client that opened it is dropped.
     _transport: Arc<Transport>,
 }
@@ -315,6 +346,10 @@ impl Open {
         about: &About,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // A server that goes on sending does not keep the call alive.
+        if self.timer.is_passed() {
+            return Poll::Ready(Some(Err(about.late("reading the response").into())));
+        }
         if let Poll::Ready(frame) = Pin::new(&mut self.receive).poll_frame(cx) {
             let failure = |error| {
                 let own = self.upload.failure().map(|status| about.upload(status));

@@ -23,8 +23,9 @@ use std::time::Duration;
 #[must_use = "a builder does nothing until `start`"]
 pub struct MockServerBuilder {
     settings: Settings,
-    /// The first mistake in building, told when it starts.
-    mistake: Option<Error>,
+    /// Mistakes in building, told when it starts.
+    bad_address: Option<Error>,
+    bad_schema: Option<Error>,
 }
 
 impl Default for MockServerBuilder {
@@ -37,7 +38,8 @@ impl Default for MockServerBuilder {
         };
         Self {
             settings,
-            mistake: None,
+            bad_address: None,
+            bad_schema: None,
         }
     }
 }
@@ -63,7 +65,7 @@ impl MockServerBuilder {
         match address.into_address() {
             Ok(address) => self.bind(Bind::At(address)),
             Err(error) => {
-                self.remember(error);
+                self.bad_address = Some(error);
                 self
             }
         }
@@ -71,6 +73,7 @@ impl MockServerBuilder {
 
     fn bind(mut self, bind: Bind) -> Self {
         self.settings.bind = bind;
+        self.bad_address = None;
         self
     }
 
@@ -79,14 +82,15 @@ impl MockServerBuilder {
     /// Without a schema the mock serves the schemaless plugin service, and stubs with prost messages on any path.
     pub fn schema(mut self, schema: Schema) -> Self {
         self.settings.schema = Some(schema);
+        self.bad_schema = None;
         self
     }
 
     /// The services that it mocks, as an encoded `FileDescriptorSet`.
     pub fn descriptor_set(mut self, bytes: impl AsRef<[u8]>) -> Self {
         match Schema::from_descriptor_set(bytes) {
-            Ok(schema) => self.settings.schema = Some(schema),
-            Err(error) => self.remember(error),
+            Ok(schema) => return self.schema(schema),
+            Err(error) => self.bad_schema = Some(error),
         }
         self
     }
@@ -95,8 +99,8 @@ impl MockServerBuilder {
     #[cfg(feature = "proto-files")]
     pub fn proto_file(mut self, path: impl AsRef<std::path::Path>) -> Self {
         match Schema::from_proto_file(path) {
-            Ok(schema) => self.settings.schema = Some(schema),
-            Err(error) => self.remember(error),
+            Ok(schema) => return self.schema(schema),
+            Err(error) => self.bad_schema = Some(error),
         }
         self
     }
@@ -131,14 +135,10 @@ impl MockServerBuilder {
     ///
     /// When something given to the builder is malformed, or it cannot listen.
     pub async fn try_start(self) -> Result<MockServer, Error> {
-        match self.mistake {
+        match self.bad_address.or(self.bad_schema) {
             Some(mistake) => Err(mistake),
             None => MockServer::listen(self.settings).await,
         }
-    }
-
-    fn remember(&mut self, mistake: Error) {
-        self.mistake.get_or_insert(mistake);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::mock::journal::Connection;
 use crate::mock::serve::Service;
 use crate::net::Switched;
-use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
 use h2::server::Builder;
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ async fn accept(
     let mut http2 = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_pending_accept_reset_streams(MANY_RESETS)
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(UNLIMITED_FRAMES)
         .handshake(stream)
         .await?;
     while let Some(accepted) = http2.accept().await {

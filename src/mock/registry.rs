@@ -106,6 +106,12 @@ impl Registry {
         Some((Arc::clone(first), is_stream))
     }
 
+    /// Whether any stub is for this call's method.
+    pub(crate) fn names(&self, call: &Call) -> bool {
+        let (named, any) = self.candidates(call);
+        named.iter().chain(any.iter()).any(|stub| stub.names(call))
+    }
+
     /// The labels of the stubs for this call's method, and of all others.
     pub(crate) fn labels(&self, call: &Call) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let stubs = self.lock();

@@ -3,20 +3,19 @@
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::registry::Mounted;
 use crate::mock::reply::{Body, CallStream, CallStreamEnds, Payload, Reply, Responder};
+use crate::panics::{caught, caught_async};
 use crate::wire::message::Framed;
 use crate::wire::send::{self, Stopped};
 use crate::wire::{ReadError, Reader, status};
 use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
-use http::{HeaderMap, Response, header::CONTENT_TYPE};
+use http::{Response, header::CONTENT_TYPE};
 use serde_json::Value;
 use std::{
-    any::Any,
+    fmt::Display,
     future::{pending, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -68,8 +67,8 @@ impl Responding {
             }
             Body::Handler(handler) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), false);
-                let running = caught(async move { handler(stream).await });
-                let running = async { running.await.and_then(|returned| returned) };
+                let running = caught_async(async move { handler(stream).await });
+                let running = async { running.await.map_err(panicked)? };
                 self.relay(&reply, ends, running).await
             }
         }
@@ -89,7 +88,7 @@ impl Responding {
             .collect();
         let messages = match encoded {
             Ok(messages) => messages,
-            Err(error) => return self.refuse(&Status::internal(error.chain())),
+            Err(error) => return self.refuse(&Status::internal(brief(error.chain()))),
         };
         if messages.is_empty() && reply.metadata.is_empty() && end.code() != tonic::Code::Ok {
             return self.trailers_only(end, reply.trailers.clone());
@@ -118,9 +117,25 @@ impl Responding {
         mut ends: CallStreamEnds,
         running: impl Future<Output = Result<(), Status>>,
     ) -> Result<(), Gone> {
+        let relayed = self.relay_all(reply, &mut ends, running).await;
+        if let Err(Gone(outcome)) = &relayed {
+            // Before the holder of the stream sees its end, which is when `ends` drops.
+            self.call.finish(*outcome);
+        }
+        relayed
+    }
+
+    async fn relay_all(
+        &mut self,
+        reply: &Reply,
+        ends: &mut CallStreamEnds,
+        running: impl Future<Output = Result<(), Status>>,
+    ) -> Result<(), Gone> {
         let mut running = pin!(running);
         let mut stream = self.headers(reply.metadata.clone())?;
-        ends.requests = ends.requests.filter(|_| self.open);
+        if !self.open {
+            ends.requests = None;
+        }
         let mut sending = true;
         let end = loop {
             tokio::select! {
@@ -134,17 +149,9 @@ impl Responding {
                     Err(status) => status,
                 },
                 status = ends.ending.wait() => break status,
-                stopped = send::stopped(&mut stream) => {
-                    let gone = self.gone(&stopped);
-                    ends.break_off(Status::cancelled(gone.0.to_string()));
-                    return Err(gone);
-                }
+                stopped = send::stopped(&mut stream) => return Err(self.gone(&stopped)),
                 forwarded = forward(&self.call, &mut self.reader, ends.requests.as_ref()), if self.open => {
-                    if let Err(error) = forwarded {
-                        let (gone, status) = self.broken(&error);
-                        ends.break_off(status);
-                        return Err(gone);
-                    }
+                    forwarded.map_err(|error| self.broken(&error))?;
                     // The holder of the stream sees the end of the requests.
                     ends.requests = None;
                     self.open = false;
@@ -164,10 +171,14 @@ impl Responding {
         sent.map_err(|stopped| self.gone(&stopped))
     }
 
-    /// Answers with a status and nothing else.
-    pub(crate) fn refuse_with(mut self, status: &Status) {
+    /// Answers with a status and nothing else. A message that is on its way is recorded all the same.
+    pub(crate) async fn refuse_with(mut self, status: &Status) {
         if let Err(Gone(outcome)) = self.refuse(status) {
             self.call.finish(outcome);
+        } else if self.open
+            && let Ok(Some(message)) = self.reader.next().await
+        {
+            self.call.record_request(message);
         }
     }
 
@@ -177,8 +188,7 @@ impl Responding {
 
     fn trailers_only(&mut self, status: &Status, trailers: MetadataMap) -> Result<(), Gone> {
         self.call.finish(status.code().into());
-        let mut response = status::trailers_only(status);
-        response.headers_mut().extend(trailers.into_headers());
+        let response = status::trailers_only(status, trailers);
         let sent = self.respond.send_response(response, true);
         sent.map(drop).map_err(|error| self.gone(&error.into()))
     }
@@ -200,9 +210,8 @@ impl Responding {
         trailers: MetadataMap,
     ) -> Result<(), Gone> {
         self.call.finish(end.code().into());
-        let mut map: HeaderMap = trailers.into_headers();
-        map.extend(status::trailers(end));
-        send::trailers(stream, map).map_err(|stopped| self.gone(&stopped))
+        send::trailers(stream, status::trailers(end, trailers))
+            .map_err(|stopped| self.gone(&stopped))
     }
 
     /// Sends a message while request messages go on being recorded.
@@ -212,7 +221,7 @@ impl Responding {
             sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
-        Err(self.broken(&error).0)
+        Err(self.broken(&error))
     }
 
     /// Waits between two messages, while request messages go on being recorded.
@@ -223,7 +232,7 @@ impl Responding {
             stopped = send::stopped(stream) => return Err(self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
-        Err(self.broken(&error).0)
+        Err(self.broken(&error))
     }
 
     /// Runs a future before the response has begun, until the client is gone.
@@ -234,7 +243,7 @@ impl Responding {
             output = future => return Ok(output),
             stopped = poll_fn(|cx| respond.poll_reset(cx)) => stopped,
             error = drain(&self.call, &mut self.reader), if self.open => {
-                return Err(self.broken(&error).0);
+                return Err(self.broken(&error));
             }
         };
         Err(self.gone(&stopped.into()))
@@ -247,9 +256,8 @@ impl Responding {
         })
     }
 
-    fn broken(&self, error: &ReadError) -> (Gone, Status) {
-        let status = refusal(error);
-        (Gone(outcome_of(&self.call, error)), status)
+    fn broken(&self, error: &ReadError) -> Gone {
+        Gone(outcome_of(&self.call, error))
     }
 }
 
@@ -298,7 +306,7 @@ async fn drain(call: &Call, reader: &mut Reader) -> ReadError {
 async fn forward(
     call: &Call,
     reader: &mut Reader,
-    requests: Option<&mpsc::Sender<Result<Value, Status>>>,
+    requests: Option<&mpsc::Sender<Value>>,
 ) -> Result<(), ReadError> {
     loop {
         let Some(Ok(permit)) = (match requests {
@@ -313,43 +321,44 @@ async fn forward(
         };
         let json = call.request_json(&message);
         call.record_request(message);
-        permit.send(Ok(json));
+        permit.send(json);
     }
 }
 
 async fn wait(delay: Duration) {
-    sleep_until(Instant::now() + delay).await;
+    match Instant::now().checked_add(delay) {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
 }
 
 /// Runs the stub's closure, if it has one. A panic becomes a status.
 async fn make(stub: &Mounted, call: Call) -> Arc<Reply> {
     let made = match &stub.reply {
         Responder::Fixed(reply) => return Arc::clone(reply),
-        Responder::Sync(closure) => {
-            let made = catch_unwind(AssertUnwindSafe(|| closure(&call)));
-            made.map_err(|panic| panicked("the stub's reply", &*panic))
-        }
-        Responder::Async(closure) => caught(async move { closure(call).await }).await,
+        Responder::Sync(closure) => caught(|| closure(&call)).map_err(panicked),
+        Responder::Async(closure) => caught_async(async move { closure(call).await })
+            .await
+            .map_err(panicked),
     };
     Arc::new(made.into())
 }
 
-/// Runs user code. A panic becomes a status.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Status> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::as_mut(&mut future).poll(cx)));
-        match polled {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panicked("the stub's reply", &*panic))),
-        }
-    })
-    .await
+/// What the client is told whose stub has a bug.
+fn panicked(text: impl Display) -> Status {
+    Status::internal(brief(format!("the stub's reply panicked: {text}")))
 }
 
-/// What the client of a test's own panic is told.
-pub(crate) fn panicked(what: &str, panic: &(dyn Any + Send)) -> Status {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Status::internal(format!("{what} panicked: {}", text.unwrap_or("(no text)")))
+/// Headers have limits, 8 KiB in some implementations: a text of our own making stays well below.
+pub(crate) fn brief(mut text: String) -> String {
+    const MOST: usize = 2000;
+    if text.len() > MOST {
+        let end = (0..=MOST)
+            .rev()
+            .find(|end| text.is_char_boundary(*end))
+            .unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }

@@ -3,18 +3,16 @@
 use crate::mock::builtin::Builtin;
 use crate::mock::journal::{Arrived, Call, Connection, Journal, Outcome, Target};
 use crate::mock::registry::{Mounted, Registry};
-use crate::mock::respond::{Responding, outcome_of, panicked, refusal};
+use crate::mock::respond::{Responding, brief, outcome_of, refusal};
+use crate::panics::caught;
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::{Schema, Shape};
-use crate::wire::{ReadError, Reader, timeout};
+use crate::wire::{ReadError, Reader, status, timeout};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use prost::Message as _;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -31,6 +29,8 @@ pub(crate) struct Service {
 enum Refused {
     /// The request could not be read.
     Broken(ReadError),
+    /// The call is answered with this, whatever it may still send.
+    AtOnce(Status),
     /// The call is answered with this.
     With(Status),
 }
@@ -93,7 +93,7 @@ impl Service {
                 Err(refused)
             }
         };
-        let open = matches!(&taken, Ok((_, true)));
+        let open = matches!(&taken, Ok((_, true)) | Err(Refused::AtOnce(_)));
         let responding = Responding {
             call,
             respond,
@@ -102,10 +102,12 @@ impl Service {
         };
         match taken {
             Ok((stub, _)) => responding.serve(&stub).await,
-            Err(Refused::With(status)) => responding.refuse_with(&status),
+            Err(Refused::AtOnce(status) | Refused::With(status)) => {
+                responding.refuse_with(&status).await;
+            }
             Err(Refused::Broken(error)) => {
                 responding.call.finish(outcome_of(&responding.call, &error));
-                responding.refuse_with(&refusal(&error));
+                responding.refuse_with(&refusal(&error)).await;
             }
         }
     }
@@ -173,12 +175,17 @@ impl Service {
                 .map(|stub| (stub, false)),
             Some(Shape::BidiStreaming | Shape::ClientStreaming) => {
                 self.journal.add(call.clone());
+                self.is_awaited(call)?;
                 self.take_stream(call, reader).await
             }
             None => match self.early(call) {
                 Some(stub) => {
                     self.journal.add(call.clone());
                     Ok((stub, true))
+                }
+                None if !self.registry.names(call) => {
+                    self.journal.add(call.clone());
+                    Err(Refused::AtOnce(self.unmatched(call)))
                 }
                 None => self
                     .take_single(call, reader)
@@ -188,10 +195,20 @@ impl Service {
         }
     }
 
+    /// Whether any stub could serve the call. If none could, a client that streams learns it at once: it may wait for the
+    /// response to begin before it sends anything.
+    fn is_awaited(&self, call: &Call) -> Result<(), Refused> {
+        if self.registry.names(call) {
+            Ok(())
+        } else {
+            Err(Refused::AtOnce(self.unmatched(call)))
+        }
+    }
+
     /// A stub that needs no message to be chosen and to answer.
     fn early(&self, call: &Call) -> Option<Arc<Mounted>> {
-        let (stub, holds_stream) = self.registry.select_early(call)?;
-        (holds_stream || call.shape() == Some(Shape::BidiStreaming)).then_some(stub)
+        let (stub, is_stream) = self.registry.select_early(call)?;
+        (is_stream || call.shape() == Some(Shape::BidiStreaming)).then_some(stub)
     }
 
     /// The request of a call whose client streams: all of it, or the first message when the server streams too.
@@ -228,7 +245,8 @@ impl Service {
         }
         loop {
             match reader.next().await {
-                Ok(Some(_)) if call.has_request() && call.shape().is_some() => {
+                Ok(Some(message)) if call.has_request() && call.shape().is_some() => {
+                    call.record_request(message);
                     let text = format!(
                         "more than one request message in a {} call",
                         shape_name(call)
@@ -255,9 +273,10 @@ impl Service {
     }
 
     fn select(&self, call: &Call) -> Result<Arc<Mounted>, Refused> {
-        let selected = catch_unwind(AssertUnwindSafe(|| self.registry.select(call)));
-        let selected =
-            selected.map_err(|panic| Refused::With(panicked("a stub's condition", &*panic)))?;
+        let selected = caught(|| self.registry.select(call)).map_err(|text| {
+            let text = brief(format!("a stub's condition panicked: {text}"));
+            Refused::With(Status::internal(text))
+        })?;
         selected.ok_or_else(|| Refused::With(self.unmatched(call)))
     }
 
@@ -269,12 +288,13 @@ impl Service {
         let known = call.is_typed() || !near.is_empty();
         let text = match (near.as_slice(), far.as_slice()) {
             ([], []) => format!("no stub for {name}: nothing is mounted"),
-            ([], far) => format!("no stub for {name}; mounted are {}", far.join(", ")),
+            ([], far) => format!("no stub for {name}; mounted are {}", list(far)),
             (near, _) => format!(
                 "no stub for {name} accepts this call: {} did not",
-                near.join(", ")
+                list(near)
             ),
         };
+        let text = brief(text);
         tracing::warn!(%call, "unmatched call: {text}");
         Status::new(
             if known {
@@ -284,6 +304,22 @@ impl Service {
             },
             text,
         )
+    }
+}
+
+/// How many stubs a message names.
+const LISTED: usize = 10;
+
+fn list(labels: &[Arc<str>]) -> String {
+    let named = labels
+        .iter()
+        .take(LISTED)
+        .map(|label| &**label)
+        .collect::<Vec<_>>()
+        .join(", ");
+    match labels.len().saturating_sub(LISTED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 
@@ -314,13 +350,10 @@ fn check(parts: &Parts) -> Result<(), Response<()>> {
     if parts.method != Method::POST {
         return refuse(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let content_type = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .map(http::HeaderValue::as_bytes);
-    match content_type {
-        Some(content_type) if content_type.starts_with(b"application/grpc") => Ok(()),
-        _ => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    if status::is_grpc(&parts.headers) {
+        Ok(())
+    } else {
+        refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
 }
 

@@ -88,7 +88,8 @@ impl Listener {
             Inner::Tcp(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(cx))?;
                 // Without it a small reply waits for an acknowledgement: 40 ms a call.
-                stream.set_nodelay(true)?;
+                // It fails for a client that has gone again already.
+                let _ = stream.set_nodelay(true);
                 Poll::Ready(Ok((Stream::Tcp(stream), peer.into())))
             }
             Inner::Memory(listener) => {

@@ -6,12 +6,18 @@ use tonic::metadata::{
 };
 
 /// What HTTP/2 forbids, and what gRPC sets itself.
-const TAKEN: [&str; 8] = [
+const TAKEN: [&str; 14] = [
     "connection",
+    "content-length",
     "content-type",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "grpc-timeout",
     "host",
     "keep-alive",
-    "proxy-connection",
     "te",
     "transfer-encoding",
     "upgrade",
@@ -19,9 +25,7 @@ const TAKEN: [&str; 8] = [
 
 /// Adds an ASCII pair, or says what was expected.
 pub(crate) fn append(map: &mut MetadataMap, key: &str, value: &str) -> Result<(), &'static str> {
-    if TAKEN.contains(&key.to_ascii_lowercase().as_str()) {
-        return Err("a key that is not HTTP's own");
-    }
+    check_free(key)?;
     // tonic takes tabs and bytes beyond ASCII too, which other implementations refuse.
     let visible = value.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
     let parsed = key
@@ -46,4 +50,12 @@ pub(crate) fn append_bin(
         .map_err(|_| "a key that ends with `-bin`")?;
     map.append_bin(key, BinaryMetadataValue::from_bytes(value));
     Ok(())
+}
+
+fn check_free(key: &str) -> Result<(), &'static str> {
+    if TAKEN.contains(&key.to_ascii_lowercase().as_str()) {
+        Err("a key that is not HTTP's or gRPC's own")
+    } else {
+        Ok(())
+    }
 }

@@ -19,10 +19,16 @@ pub(crate) mod timeout;
 pub(crate) use read::{ReadError, Reader};
 pub(crate) use receive::Receive;
 
-/// How much one stream may send ahead of its reader, and how much one connection may, both ways. Wide enough that a
-/// test's messages never wait for a window, small enough that a reader that stops is felt.
+/// How much one stream may send ahead of its reader. Wide enough that a test's messages never wait for a window, small
+/// enough that a reader that stops is felt.
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
-pub(crate) const CONNECTION_WINDOW: u32 = 1 << 24;
+/// How much all streams of a connection may: all there is, so that streams that are not read starve no other.
+pub(crate) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// `h2` hangs up on peers that reset many streams or send many small frames, as a public server must. A test does both,
+/// and its other calls share the connection.
+pub(crate) const UNLIMITED_FRAMES: usize = usize::MAX;
+pub(crate) const MANY_RESETS: usize = 1 << 20;
 
 /// The largest message that is received, as tonic and gRPC's own implementations have it.
 pub(crate) const MESSAGE_LIMIT: usize = 4 << 20;

@@ -74,7 +74,7 @@ pub(crate) async fn stopped(stream: &mut SendStream<Bytes>) -> Stopped {
     poll_fn(|cx| stream.poll_reset(cx)).await.into()
 }
 
-/// A body on its way into a stream. It ends the stream; a body that fails resets it.
+/// A body on its way into a stream, which it ends.
 #[derive(Debug)]
 pub(crate) struct Pump<B> {
     body: B,
@@ -95,16 +95,13 @@ where
         }
     }
 
-    /// Sends to the end. It stops early when the peer resets the stream.
-    pub(crate) async fn run(mut self) -> Result<(), Stopped> {
-        let sent = self.send_all().await;
-        if let Err(Stopped::Body(_)) = &sent {
-            self.stream.send_reset(Reason::CANCEL);
-        }
-        sent
+    /// Resets the stream, after its body has failed.
+    pub(crate) fn reset(&mut self) {
+        self.stream.send_reset(Reason::CANCEL);
     }
 
-    async fn send_all(&mut self) -> Result<(), Stopped> {
+    /// Sends to the end. It stops early when the peer resets the stream.
+    pub(crate) async fn run(&mut self) -> Result<(), Stopped> {
         let mut first = true;
         while let Some(frame) = self.next_frame().await? {
             match frame.into_data() {

@@ -1,8 +1,9 @@
 //! What an `h2` error means in gRPC.
 
+use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataMap};
 
 pub(crate) const GRPC_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -35,28 +36,63 @@ fn reset_code(reason: Reason) -> Code {
     }
 }
 
-/// Trailers that end a call with this status.
-pub(crate) fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    write(status, &mut trailers);
+/// Trailers that end a call with this status, after metadata of its own.
+pub(crate) fn trailers(status: &Status, metadata: MetadataMap) -> HeaderMap {
+    let mut trailers = metadata.into_headers();
+    for (name, value) in status.metadata().clone().into_headers() {
+        // Without a name it is one more value of the last name, which `append` cannot know: tonic's maps have names.
+        if let Some(name) = name {
+            trailers.append(name, value);
+        }
+    }
+    let bare = Status::with_details(
+        status.code(),
+        status.message(),
+        Bytes::copy_from_slice(status.details()),
+    );
+    // It fails for a message that cannot be a header even when percent-encoded, which no text is.
+    if let Err(status) = bare.add_header(&mut trailers) {
+        trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
+    }
     trailers
 }
 
 /// The headers of a response that is only a status ("Trailers-Only").
-pub(crate) fn trailers_only(status: &Status) -> http::Response<()> {
+pub(crate) fn trailers_only(status: &Status, metadata: MetadataMap) -> http::Response<()> {
     let mut response = http::Response::new(());
+    *response.headers_mut() = trailers(status, metadata);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
-    write(status, response.headers_mut());
     response
 }
 
-fn write(status: &Status, headers: &mut HeaderMap) {
-    // It fails for a message that cannot be a header even when percent-encoded, which no text is.
-    if let Err(status) = status.add_header(headers) {
-        headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
+/// The code of a response that is not gRPC's, by its HTTP status; `None`, when it is gRPC's.
+///
+/// [HTTP to gRPC status codes](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
+pub(crate) fn foreign(response: &http::response::Parts) -> Option<Code> {
+    if response.headers.contains_key(Status::GRPC_STATUS) {
+        return None;
     }
+    match response.status.as_u16() {
+        200 => (!is_grpc(&response.headers)).then_some(Code::Unknown),
+        400 => Some(Code::Internal),
+        401 => Some(Code::Unauthenticated),
+        403 => Some(Code::PermissionDenied),
+        404 => Some(Code::Unimplemented),
+        429 | 502 | 503 | 504 => Some(Code::Unavailable),
+        _ => Some(Code::Unknown),
+    }
+}
+
+/// Whether the content type is gRPC's: `application/grpc`, alone or with `+proto` or parameters.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let rest = content_type.strip_prefix(GRPC_CONTENT_TYPE.as_bytes());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// The code as the gRPC specification writes it.

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 /// The rooms from the ground to the roof. A room imports from earlier rows only; rooms of one row are strangers.
 const ROWS: &[&[&str]] = &[
-    &["error"],
+    &["error", "panics"],
     &["address", "proto"],
     &["schema"],
     &["wire"],
@@ -12,12 +12,8 @@ const ROWS: &[&[&str]] = &[
     // Plain data, and what was seen.
     &["client::backoff", "client::pem", "mock::journal"],
     &["client::config", "mock::matcher", "mock::reply"],
-    &[
-        "client::codec",
-        "client::connection",
-        "client::env",
-        "mock::stub",
-    ],
+    &["client::codec", "client::dial", "client::env", "mock::stub"],
+    &["client::connection"],
     &[
         "client::resolver",
         "client::telling",

@@ -60,7 +60,7 @@ async fn the_deadline_goes_on_over_a_body_that_stalls() {
         .timeout(TIMEOUT)
         .await
         .unwrap();
-    let mut held = streams.next().await;
+    let mut held = streams.accept().await;
     held.send(json!({"count": 1})).await.unwrap();
     assert_eq!(replies.message().await.unwrap().unwrap()["count"], 1);
     let error = replies.message().await.unwrap_err();
@@ -207,7 +207,52 @@ async fn an_early_cancellation_is_no_deadline() {
     server.mount(Stub::any().reply(reply));
     let client = server.client().await;
     let calling = tokio::spawn(client.call("Slow", json!({})).timeout(LONG).into_future());
-    let held = streams.next().await;
+    let held = streams.accept().await;
     calling.abort();
     assert_eq!(within(held.call().ended()).await, Outcome::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_on_sending_does_not_outlast_the_deadline() {
+    let server = MockServer::builder()
+        .memory()
+        .schema(echo_schema())
+        .start()
+        .await;
+    let news = (0..1000).map(|n| json!({"count": n}));
+    server.mount(
+        Stub::method("Split").reply(Reply::stream(news).message_delay(Duration::from_millis(1))),
+    );
+    let client = server.client().await;
+    let mut replies = client
+        .call_server_stream("Split", json!({}))
+        .timeout(TIMEOUT)
+        .await
+        .unwrap();
+    let error = loop {
+        match replies.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream was read to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_timeout(), "{error:?}");
+    assert_eq!(
+        within(server.calls()[0].ended()).await,
+        Outcome::DeadlineExceeded
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_any_time_is_not_sent() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::any().reply(json!({})));
+    let client = server.client().await;
+    let error = client
+        .call("Echo", json!({}))
+        .timeout(Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(server.calls().is_empty());
 }

@@ -97,7 +97,7 @@ async fn a_call_prints_as_the_tuple_that_it_compares_with() {
     let two = tokio_stream::iter(["a", "b"]).map(|word| json!({"message": word}));
     client.call_client_stream("Join", two).await.unwrap_err();
     let _replies = client.call_server_stream("Split", json!({})).await.unwrap();
-    let _held: CallStream = streams.next().await;
+    let _held: CallStream = streams.accept().await;
 
     let request = |message: &str| {
         format!(
@@ -210,7 +210,7 @@ async fn a_call_that_is_in_flight_grows_and_ends() {
             .call("Squawk", json!({"message": "hi"}))
             .into_future(),
     );
-    let mut held = within(streams.next()).await;
+    let mut held = within(streams.accept()).await;
     let call: Call = server.calls()[0].clone();
     assert_eq!(
         (call.outcome(), call.reply(), call.ended_at()),

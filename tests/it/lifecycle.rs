@@ -146,7 +146,7 @@ async fn dropping_a_server_ends_its_calls_and_tasks() {
         let client = server.client().await;
         let held = tokio::spawn(client.call("Held", json!({})).into_future());
         let never = tokio::spawn(client.call("Never", json!({})).into_future());
-        let stream = within(streams.next()).await;
+        let stream = within(streams.accept()).await;
         let calls = within(server.wait_for_calls(2)).await;
         drop(server);
 

@@ -12,6 +12,7 @@ const SQUAWK: &str = "/echo.v1.Parrot/Squawk";
 async fn mock() -> MockServer {
     let server = MockServer::builder().schema(echo_schema()).start().await;
     server.mount(Stub::method("Squawk").reply(json!({"message": "hi"})));
+    server.mount(Stub::method("Join").reply(json!({})));
     server
 }
 
@@ -118,6 +119,10 @@ async fn what_is_no_grpc_gets_an_http_status_and_is_no_call() {
     assert_eq!(exchange(&requests, json, &[b"{}"]).await.0, 415);
     let bare = Request::post(format!("http://localhost{SQUAWK}"));
     assert_eq!(exchange(&requests, bare, &[b"{}"]).await.0, 415);
+    for kind in ["application/grpc-web+proto", "application/grpcish"] {
+        let alike = Request::post(format!("http://localhost{SQUAWK}")).header("content-type", kind);
+        assert_eq!(exchange(&requests, alike, &[b"{}"]).await.0, 415, "{kind}");
+    }
     assert!(server.calls().is_empty());
     assert_eq!(
         status(&exchange(&requests, grpc(SQUAWK), &[&[0; 5]]).await.1).0,
@@ -349,6 +354,41 @@ async fn a_reset_by_the_server_has_the_code_of_the_specification() {
         .await;
         let error = call(&after).await;
         assert_eq!(error.code(), Some(code), "after headers: {error:?}");
+    }
+}
+
+/// By the table of the gRPC specification.
+#[tokio::test]
+async fn an_answer_that_is_not_grpc_has_the_code_of_its_http_status() {
+    let table = [
+        (200, "text/html", Code::Unknown),
+        (400, "text/html", Code::Internal),
+        (401, "text/html", Code::Unauthenticated),
+        (403, "text/html", Code::PermissionDenied),
+        (404, "application/grpc", Code::Unimplemented),
+        (418, "text/html", Code::Unknown),
+        (429, "text/html", Code::Unavailable),
+        (502, "text/html", Code::Unavailable),
+        (503, "application/grpc", Code::Unavailable),
+        (504, "text/html", Code::Unavailable),
+    ];
+    for (http, kind, code) in table {
+        let (address, _serving) = raw_server(move |mut respond| {
+            let response = Response::builder()
+                .status(http)
+                .header("content-type", kind)
+                .body(());
+            let mut stream = respond
+                .send_response(response.expect("a response"), false)
+                .expect("the client waits");
+            let _ = stream.send_data(Bytes::from_static(b"<html>busy</html>"), true);
+        })
+        .await;
+        let error = call(&address).await;
+        assert_eq!(error.code(), Some(code), "{http}: {error:?}");
+        let status = http::StatusCode::from_u16(http).unwrap();
+        let message = format!("not a gRPC response: HTTP {status} with {kind}");
+        assert_eq!(error.status().unwrap().message(), message);
     }
 }
 

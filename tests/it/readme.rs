@@ -58,7 +58,7 @@ mod stream {
             .call_server_stream("Watch", json!({"key": "a"}))
             .await
             .unwrap();
-        let mut watch = streams.next().await;
+        let mut watch = streams.accept().await;
         watch.send(json!({"value": 1})).await.unwrap();
         assert_eq!(changes.message().await.unwrap(), Some(json!({"value": 1})));
         watch.fail(tonic::Status::unavailable("shutting down"));

@@ -48,7 +48,7 @@ async fn a_server_that_does_not_read_holds_the_client_back() {
     let requests = tokio_stream::iter(0..50).map(big);
     let call = client.client_stream::<_, echo::EchoReply>("/echo.v1.Echo/Join", requests);
     let calling = tokio::spawn(call.into_future());
-    let mut held = streams.next().await;
+    let mut held = streams.accept().await;
     until_idle().await;
     let ahead = sent.load(Ordering::Relaxed);
     assert!(
@@ -124,7 +124,7 @@ async fn a_stream_is_driven_from_both_ends() {
         let chat = client.call_bidi_stream("Chat", ReceiverStream::new(said));
         let mut replies = within(chat.into_future()).await.unwrap();
         assert_eq!(replies.metadata().get("x-room").unwrap(), "7");
-        let mut held = within(streams.next()).await;
+        let mut held = within(streams.accept()).await;
 
         held.send(json!({"message": "welcome"})).await.unwrap();
         assert_eq!(
@@ -174,7 +174,7 @@ async fn how_a_held_stream_ends_is_what_the_client_sees() {
     let client = server.client().await;
 
     let mut replies = client.call_server_stream("Watch", json!({})).await.unwrap();
-    within(streams.next())
+    within(streams.accept())
         .await
         .fail(Status::aborted("shut down"));
     let error = within(replies.message()).await.unwrap_err();
@@ -184,7 +184,7 @@ async fn how_a_held_stream_ends_is_what_the_client_sees() {
     );
 
     let mut replies = client.call_server_stream("Watch", json!({})).await.unwrap();
-    drop(within(streams.next()).await);
+    drop(within(streams.accept()).await);
     let error = within(replies.message()).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::Cancelled));
     assert_eq!(
@@ -252,7 +252,7 @@ async fn dropping_a_call_resets_its_stream() {
 
         // While it waits for the reply.
         let calling = tokio::spawn(client.call("Echo/Say", json!({})).into_future());
-        let held = within(streams.next()).await;
+        let held = within(streams.accept()).await;
         calling.abort();
         assert_eq!(
             within(held.call().ended()).await,
@@ -262,7 +262,7 @@ async fn dropping_a_call_resets_its_stream() {
 
         // While replies stream.
         let replies = client.call_server_stream("Split", json!({})).await.unwrap();
-        let mut held = within(streams.next()).await;
+        let mut held = within(streams.accept()).await;
         assert!(within(held.recv()).await.unwrap().is_some());
         drop(replies);
         assert_eq!(
@@ -278,7 +278,7 @@ async fn dropping_a_call_resets_its_stream() {
             .call_bidi_stream("Chat", ReceiverStream::new(said))
             .await
             .unwrap();
-        let mut held = within(streams.next()).await;
+        let mut held = within(streams.accept()).await;
         say.send(json!({"message": "hello"})).await.unwrap();
         assert!(within(held.recv()).await.unwrap().is_some());
         drop(replies);
@@ -391,4 +391,206 @@ async fn a_bidi_stub_with_a_condition_is_chosen_by_the_first_message() {
     assert_eq!(left, ["left", "then"]);
     let right: Vec<_> = within(chat(words(["right", "then"])).await.collect::<Vec<_>>()).await;
     assert_eq!(right[0].as_ref().unwrap()["message"], "otherwise");
+}
+
+/// What waited to be received is received, and then the end is told for what it was.
+#[tokio::test]
+async fn a_cut_call_is_not_taken_for_a_finished_one() {
+    let server = MockServer::builder()
+        .memory()
+        .schema(echo_schema())
+        .start()
+        .await;
+    let (reply, mut streams) = Reply::channel();
+    server.mount(Stub::method("Chat").reply(reply.clone()));
+    server.mount(Stub::method("Split").reply(reply));
+    let client = server.client().await;
+
+    let (say, said) = mpsc::channel(1);
+    let replies = client
+        .call_bidi_stream("Chat", ReceiverStream::new(said))
+        .await
+        .unwrap();
+    let mut held = within(streams.accept()).await;
+    say.send(json!({"message": "one"})).await.unwrap();
+    within(async {
+        while held.call().requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(replies);
+    within(held.call().ended()).await;
+    assert_eq!(
+        within(held.recv()).await.unwrap().unwrap()["message"],
+        "one"
+    );
+    let error = within(held.recv()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the call of Chat was cut: cancelled by the client"
+    );
+
+    // All was sent before it was cut: that is told too.
+    let replies = client.call_server_stream("Split", json!({})).await.unwrap();
+    let mut held = within(streams.accept()).await;
+    assert!(within(held.recv()).await.unwrap().is_some());
+    assert_eq!(within(held.recv()).await.unwrap(), None);
+    drop(replies);
+    within(held.call().ended()).await;
+    assert!(within(held.recv()).await.is_err());
+}
+
+#[tokio::test]
+async fn streams_that_nobody_reads_starve_no_other_call() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(
+        Stub::method("Split").reply(|mut stream: CallStream| async move {
+            let blob = vec![0; MEGABYTE];
+            loop {
+                stream
+                    .send_message(&echo::EchoReply {
+                        blob: blob.clone(),
+                        ..Default::default()
+                    })
+                    .await?;
+            }
+        }),
+    );
+    let (reply, mut streams) = Reply::channel();
+    server.mount(Stub::method("Join").reply(reply));
+    server.mount(Stub::method("Squawk").reply(json!({})));
+    let client = server.client().await;
+    let mut unread = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..24 {
+        unread.push(client.call_server_stream("Split", json!({})).await.unwrap());
+        let big = || EchoRequest {
+            blob: vec![0; MEGABYTE],
+            ..EchoRequest::default()
+        };
+        let upload = client.client_stream::<_, echo::EchoReply>(
+            "/echo.v1.Echo/Join",
+            tokio_stream::iter(0..9).map(move |_| big()),
+        );
+        tokio::spawn(upload.into_future());
+        held.push(within(streams.accept()).await);
+    }
+    for _ in 0..20 {
+        within(client.call("Squawk", json!({})).into_future())
+            .await
+            .unwrap();
+    }
+}
+
+/// `h2` alone hangs up on a client that does this.
+#[tokio::test]
+async fn many_cancelled_calls_cost_no_other_call_its_connection() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(Stub::any().reply(Reply::json(json!({}))));
+    let client = server.client().await;
+    for _ in 0..5 {
+        let calls: Vec<_> = (0..200)
+            .map(|_| tokio::spawn(client.call("Squawk", json!({})).into_future()))
+            .collect();
+        tokio::task::yield_now().await;
+        calls.iter().for_each(|call| call.abort());
+        within(client.call("Echo/Say", json!({})).into_future())
+            .await
+            .unwrap();
+    }
+    assert!(server.calls().iter().all(|call| call.connection_id() == 1));
+}
+
+/// A real server answers at once, and a client may wait for that before it sends.
+#[tokio::test]
+async fn a_stream_that_no_stub_is_for_is_refused_before_its_first_message() {
+    for server in [
+        Transport::Tcp.start_echo().await,
+        Transport::Tcp.start().await,
+    ] {
+        let client = rpcplugin_testkit::Client::connect(server.address())
+            .await
+            .unwrap();
+        let (_say, said) = mpsc::channel::<EchoRequest>(1);
+        let chat = client
+            .bidi_stream::<_, echo::EchoReply>("/echo.v1.Echo/Chat", ReceiverStream::new(said));
+        let error = within(chat.into_future()).await.unwrap_err();
+        assert!(
+            matches!(
+                error.code(),
+                Some(Code::FailedPrecondition | Code::Unimplemented)
+            ),
+            "{error:?}"
+        );
+        let endless = tokio_stream::iter(std::iter::repeat(EchoRequest::default()));
+        let join = client.client_stream::<_, echo::EchoReply>("/echo.v1.Echo/Join", endless);
+        within(join.into_future()).await.unwrap_err();
+        let methods: Vec<_> = server
+            .calls()
+            .iter()
+            .map(|call| call.method().to_owned())
+            .collect();
+        assert_eq!(methods, ["Chat", "Join"]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_stream_may_be_refused_before_its_end() {
+    let server = Transport::Tcp.start_echo().await;
+    server.mount(
+        Stub::method("Join")
+            .reply(|_: CallStream| async { Err(Status::resource_exhausted("enough")) }),
+    );
+    let client = server.client().await;
+    let (_say, said) = mpsc::channel::<EchoRequest>(1);
+    let join =
+        client.client_stream::<_, echo::EchoReply>("/echo.v1.Echo/Join", ReceiverStream::new(said));
+    assert_eq!(
+        within(join.into_future()).await.unwrap_err().code(),
+        Some(Code::ResourceExhausted)
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_that_panics_fails_the_call_with_its_text() {
+    let server = Transport::Tcp.start_echo().await;
+    let (reply, mut streams) = Reply::channel();
+    server.mount(Stub::method("Join").reply(reply));
+    let client = server.client().await;
+    let (say, said) = mpsc::channel::<EchoRequest>(1);
+    let requests = ReceiverStream::new(said).map(|request| {
+        assert!(request.message != "bad", "a bug in the client's stream");
+        request
+    });
+    let join = client.client_stream::<_, echo::EchoReply>("/echo.v1.Echo/Join", requests);
+    let calling = tokio::spawn(join.into_future());
+    let held = within(streams.accept()).await;
+    say.send(EchoRequest {
+        message: "bad".to_owned(),
+        ..EchoRequest::default()
+    })
+    .await
+    .unwrap();
+    let error = within(calling).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(Code::Internal));
+    assert_eq!(
+        error.status().unwrap().message(),
+        "the stream of requests panicked: a bug in the client's stream"
+    );
+    assert_eq!(within(held.call().ended()).await, Outcome::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_of_for_ever_is_one() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::any().reply(Reply::json(json!({})).delay(Duration::MAX)));
+    let client = server.client().await;
+    assert!(
+        client
+            .call("Never", json!({}))
+            .await
+            .unwrap_err()
+            .is_timeout()
+    );
 }

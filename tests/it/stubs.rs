@@ -385,6 +385,27 @@ async fn an_unmatched_call_says_what_is_mounted() {
     assert_eq!(server.calls().len(), 3);
 }
 
+/// Headers have limits.
+#[tokio::test]
+async fn an_unmatched_call_names_a_few_of_many_stubs() {
+    let server = MockServer::memory().await;
+    for n in 0..2000 {
+        server.mount(Stub::method("Put").named(format!("{n:04}")));
+    }
+    let error = server
+        .client()
+        .await
+        .call("Get", json!({}))
+        .await
+        .unwrap_err();
+    let text = error.status().unwrap().message().to_owned();
+    assert!(
+        text.starts_with("no stub for Get; mounted are `0000` (tests/it/stubs.rs:"),
+        "{text}"
+    );
+    assert!(text.ends_with(" and 1990 more"), "{text}");
+}
+
 #[tokio::test]
 #[should_panic(
     expected = "cannot mount the stub: unknown method `Sy`: known are echo.v1.Echo/Chat, echo.v1.Echo/Join, \

@@ -102,9 +102,12 @@ async fn send(
     if ended {
         return Ok(());
     }
-    Pump::new(Tap::new(body, call.clone(), Call::record_reply), stream)
-        .run()
-        .await
+    let mut pump = Pump::new(Tap::new(body, call.clone(), Call::record_reply), stream);
+    let sent = pump.run().await;
+    if let Err(Stopped::Body(_)) = &sent {
+        pump.reset();
+    }
+    sent
 }
 
 /// Records the status, if these headers or trailers have one.

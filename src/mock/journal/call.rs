@@ -209,12 +209,13 @@ impl Call {
     #[must_use]
     pub fn reply(&self) -> Option<Value> {
         let replies = self.replies();
-        match self.shape() {
+        let first = replies.first()?;
+        Some(match self.shape() {
             Some(shape) if shape.streams_replies() => {
-                Some(replies.iter().map(RecordedMessage::json).collect())
+                replies.iter().map(RecordedMessage::json).collect()
             }
-            _ => replies.first().map(RecordedMessage::json),
-        }
+            _ => first.json(),
+        })
     }
 
     /// Every reply message so far.

@@ -25,8 +25,9 @@ pub(crate) enum Responder {
 /// - `|stream: CallStream| async move { …; Ok(()) }`, which receives and sends for itself and ends the call with what it
 ///   returns.
 ///
-/// Closures run without any lock held: a slow one delays its own call only. One that panics answers `INTERNAL` with the
-/// panic's text.
+/// Closures run without any lock held, in a task of the call's own: an async one that waits delays its own call only, and
+/// is dropped when the client cancels. One that blocks its thread blocks all that runs there, on the test's usual runtime
+/// everything. One that panics answers `INTERNAL` with the panic's text.
 ///
 /// `How` tells the four apart and is always inferred.
 #[diagnostic::on_unimplemented(

@@ -115,7 +115,7 @@ impl Reply {
     ///
     /// let client = server.client().await;
     /// let mut replies = client.call_server_stream("Watch", json!({"key": "a"})).await.unwrap();
-    /// let mut stream = streams.next().await;
+    /// let mut stream = streams.accept().await;
     /// assert_eq!(stream.recv().await.unwrap(), Some(json!({"key": "a"})));
     ///
     /// stream.send(json!({"value": 1})).await.unwrap();
@@ -258,7 +258,7 @@ impl Reply {
         self
     }
 
-    /// Whether the reply can begin before a request message is there.
+    /// Whether the test holds the stream, and so sees the request as it comes.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.body, Body::Channel(_) | Body::Handler(_))
     }

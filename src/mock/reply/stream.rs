@@ -5,7 +5,7 @@ use crate::mock::journal::{Call, RecordedMessage};
 use crate::wire::message::Framed;
 use prost::Message;
 use serde_json::Value;
-use std::{collections::VecDeque, fmt, future::pending, time::Duration};
+use std::{collections::VecDeque, fmt, future::pending, panic::Location, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -19,7 +19,7 @@ pub struct CallStreams {
     calls: mpsc::UnboundedReceiver<CallStream>,
 }
 
-/// How long `next` waits before it gives up on the test.
+/// How long `accept` waits before it gives up on the test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl CallStreams {
@@ -34,13 +34,19 @@ impl CallStreams {
     /// # Panics
     ///
     /// When none comes within 10 s, or the stub is gone.
-    pub async fn next(&mut self) -> CallStream {
-        match timeout(PATIENCE, self.calls.recv()).await {
-            Ok(Some(call)) => call,
-            Ok(None) => panic!("no call will come: the stub with this channel is gone"),
-            Err(_) => panic!(
-                "waited {PATIENCE:?} for a call to the stub with this channel, and none came"
-            ),
+    #[track_caller]
+    pub fn accept(&mut self) -> impl Future<Output = CallStream> + Send + '_ {
+        let place = Location::caller();
+        async move {
+            match timeout(PATIENCE, self.calls.recv()).await {
+                Ok(Some(call)) => call,
+                Ok(None) => {
+                    panic!("no call will come at {place}: the stub with this channel is gone")
+                }
+                Err(_) => panic!(
+                    "waited {PATIENCE:?} at {place} for a call to the stub with this channel"
+                ),
+            }
         }
     }
 }
@@ -54,7 +60,7 @@ pub struct CallStream {
     call: Call,
     /// What arrived before the stub was chosen.
     backlog: VecDeque<Value>,
-    requests: mpsc::Receiver<Result<Value, Status>>,
+    requests: mpsc::Receiver<Value>,
     replies: mpsc::Sender<Framed>,
     ending: Option<oneshot::Sender<Status>>,
 }
@@ -63,7 +69,7 @@ pub struct CallStream {
 #[derive(Debug)]
 pub(crate) struct CallStreamEnds {
     /// Closed once the stream is dropped; `None` once the client has sent all.
-    pub(crate) requests: Option<mpsc::Sender<Result<Value, Status>>>,
+    pub(crate) requests: Option<mpsc::Sender<Value>>,
     pub(crate) replies: mpsc::Receiver<Framed>,
     pub(crate) ending: Ending,
 }
@@ -96,16 +102,6 @@ impl Ending {
     /// What it was ended with, if it was.
     pub(crate) fn told(&mut self) -> Option<Status> {
         self.told.as_mut()?.try_recv().ok()
-    }
-}
-
-impl CallStreamEnds {
-    /// Tells the holder of the stream that no request will come any more.
-    pub(crate) fn break_off(&self, status: Status) {
-        if let Some(requests) = &self.requests {
-            // With a message still waiting there it is told by the closed channel alone.
-            let _ = requests.try_send(Err(status));
-        }
     }
 }
 
@@ -151,14 +147,15 @@ impl CallStream {
         if let Some(message) = self.backlog.pop_front() {
             return Ok(Some(message));
         }
-        self.requests.recv().await.transpose().map_err(|status| {
-            let text = format!(
-                "the call of {} was cut: {}",
-                self.call.method(),
-                status.message()
-            );
-            Error::new(Kind::Status, text).with_status(status)
-        })
+        let message = self.requests.recv().await;
+        match self.call.outcome().filter(|_| message.is_none()) {
+            Some(outcome) => {
+                let text = format!("the call of {} was cut: {outcome}", self.call.method());
+                Err(Error::new(Kind::Status, text)
+                    .with_status(Status::cancelled(outcome.to_string())))
+            }
+            None => Ok(message),
+        }
     }
 
     /// Sends a JSON message, by the schema of the method. It waits while the client does not read.
