@@ -25,6 +25,10 @@ pub(crate) enum Responder {
 /// - `|stream: CallStream| async move { …; Ok(()) }`, which receives and sends for itself and ends the call with what it
 ///   returns.
 ///
+/// A call whose client streams is answered when all its messages are in, and one that streams both ways when its first
+/// is, or at once if the reply is the same for every call. Only a closure over a `CallStream`, and a
+/// [`Reply::channel`], always begin at once, and can end a call before its client has.
+///
 /// Closures run without any lock held, in a task of the call's own: an async one that waits delays its own call only, and
 /// is dropped when the client cancels. One that blocks its thread blocks all that runs there, on the test's usual runtime
 /// everything. One that panics answers `INTERNAL` with the panic's text.
