@@ -64,8 +64,12 @@ impl Address {
     /// ```
     #[must_use]
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        let host = host.into();
+        let unbracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         Self::Tcp {
-            host: host.into(),
+            host: unbracketed.map(str::to_owned).unwrap_or(host),
             port,
             tls: false,
         }
@@ -290,6 +294,16 @@ pub(crate) fn parse_port(text: &str) -> Result<u16, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|_| digits);
     port.ok_or_else(|| format!("`{text}` is not a port from 0 to 65535"))
+}
+
+/// Whether a server of this process could have this name.
+pub(crate) fn check_memory_name(name: &str) -> Result<(), Error> {
+    parse_memory(name).map(drop).map_err(|problem| {
+        Error::new(
+            Kind::Address,
+            format!("invalid name of an in-process server `{name}`: {problem}"),
+        )
+    })
 }
 
 /// Whether a Unix socket could be at this path.

@@ -1,6 +1,6 @@
 //! Listening for connections.
 
-use crate::address::{Address, check_unix_path};
+use crate::address::{Address, check_memory_name, check_unix_path};
 use crate::error::{Error, Kind};
 use crate::net::memory::MemoryListener;
 #[cfg(unix)]
@@ -68,7 +68,10 @@ impl Listener {
             )),
             Bind::At(Address::Tcp { host, port, .. }) => bind_tcp(host, *port).await,
             Bind::Memory => bind_memory(None),
-            Bind::At(Address::Memory(name)) => bind_memory(Some(name)),
+            Bind::At(Address::Memory(name)) => {
+                check_memory_name(name)?;
+                bind_memory(Some(name))
+            }
             Bind::Unix => bind_unix(None),
             Bind::At(Address::Unix(path)) => bind_unix(Some(path)),
         }

@@ -212,3 +212,42 @@ async fn a_client_that_goes_leaves_no_connection() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_address_that_cannot_be_listened_on_says_why() {
+    let taken = MockServer::memory().await;
+    let cases = [
+        (
+            Address::Memory("a b".to_owned()),
+            "invalid name of an in-process server `a b`: ' ' cannot stand in the name of an in-process server",
+        ),
+        (
+            taken.address().clone(),
+            &*format!("cannot listen on {}", taken.address()),
+        ),
+        (
+            "https://127.0.0.1:0".parse().unwrap(),
+            "an `https://` address asks for TLS, which this server was not given",
+        ),
+    ];
+    for (address, text) in cases {
+        let error = MockServer::builder()
+            .address(&address)
+            .try_start()
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
+    let error = MockServer::builder()
+        .address("nowhere")
+        .try_start()
+        .await
+        .unwrap_err();
+    assert!(error.is_address());
+    let _good = MockServer::builder()
+        .address("nowhere")
+        .memory()
+        .start()
+        .await;
+    assert_eq!(Address::tcp("[::1]", 1).to_string(), "[::1]:1");
+}
