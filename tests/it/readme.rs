@@ -45,7 +45,7 @@ mod typed {
 }
 
 mod stream {
-    use rpcplugin_testkit::{MockServer, Reply, Stub, json};
+    use rpcplugin_testkit::{MockServer, Reply, Status, Stub, json};
 
     #[tokio::test]
     async fn watches_until_the_server_hangs_up() {
@@ -61,7 +61,7 @@ mod stream {
         let mut watch = streams.accept().await;
         watch.send(json!({"value": 1})).await.unwrap();
         assert_eq!(changes.message().await.unwrap(), Some(json!({"value": 1})));
-        watch.fail(tonic::Status::unavailable("shutting down"));
+        watch.fail(Status::unavailable("shutting down"));
         assert!(changes.message().await.is_err());
     }
 }

@@ -18,11 +18,11 @@ use tonic::{Code, Status, metadata::MetadataMap};
 /// they are; this type is for everything else.
 ///
 /// ```
-/// use rpcplugin_testkit::{Code, Reply, json};
+/// use rpcplugin_testkit::{Code, Reply, Status, json};
 /// use std::time::Duration;
 ///
 /// let slow = Reply::json(json!({"ok": true})).delay(Duration::from_millis(50)).trailer("x-cost", "3");
-/// let broken = Reply::stream([json!({"n": 1}), json!({"n": 2})]).end_with(tonic::Status::aborted("that was all"));
+/// let broken = Reply::stream([json!({"n": 1}), json!({"n": 2})]).end_with(Status::aborted("that was all"));
 /// let busy = Reply::status(Code::Unavailable, "draining").details(b"opaque".to_vec());
 /// ```
 #[derive(Clone, Debug)]
