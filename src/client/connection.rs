@@ -3,19 +3,15 @@
 use crate::address::Address;
 use crate::client::config::ClientConfig;
 use crate::client::dial;
+use crate::client::link::Link;
 use crate::error::{Error, Kind};
-use bytes::Bytes;
-use h2::client::SendRequest;
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     task::JoinSet,
     time::{Instant, timeout, timeout_at},
 };
@@ -75,9 +71,7 @@ struct Inner {
 
 /// A connection that ended.
 struct Lost {
-    used: Arc<AtomicBool>,
-    served: Arc<AtomicBool>,
-    dialled: Instant,
+    link: Link,
     error: Option<h2::Error>,
 }
 
@@ -93,27 +87,8 @@ enum Slot {
     Shutdown,
 }
 
-/// A way onto the current connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    id: u64,
-    pub(crate) requests: SendRequest<Bytes>,
-    /// Whether any call was sent on it.
-    used: Arc<AtomicBool>,
-    /// Whether any call got response headers on it.
-    served: Arc<AtomicBool>,
-    dialled: Instant,
-}
-
-impl Link {
-    pub(crate) fn mark_used(&self) {
-        self.used.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn mark_served(&self) {
-        self.served.store(true, Ordering::Relaxed);
-    }
-}
+/// A stream's place among those that the peer takes, free again when it drops.
+pub(crate) type Slotted = Option<OwnedSemaphorePermit>;
 
 /// What a caller that wants a link does next.
 enum Next {
@@ -151,24 +126,29 @@ impl Subchannel {
         self.shared.state.subscribe()
     }
 
-    /// A link to a connection that takes streams, dialling when there is none. While the last dial's backoff runs it
+    /// A link to a connection and a place on it, dialling when there is none. While the last dial's backoff runs it
     /// fails with that dial's error, or waits when asked to.
     ///
     /// Cancel safe: the dial goes on in its own task, for the next caller.
-    pub(crate) async fn ready(&self, wait_for_ready: bool) -> Result<Link, Error> {
+    pub(crate) async fn ready(&self, wait_for_ready: bool) -> Result<(Link, Slotted), Error> {
         let mut state = self.shared.state.subscribe();
         loop {
             state.borrow_and_update();
             match self.shared.next(wait_for_ready) {
                 Next::Fail(error) => return Err(error),
-                Next::Try(mut link) => match link.requests.clone().ready().await {
-                    Ok(requests) => {
-                        link.requests = requests;
-                        return Ok(link);
+                Next::Try(mut link) => {
+                    let Ok(slot) = link.slot().await else {
+                        continue;
+                    };
+                    match link.requests.clone().ready().await {
+                        Ok(requests) => {
+                            link.requests = requests;
+                            return Ok((link, slot));
+                        }
+                        // It went away, or is going: nothing was sent, so another connection will do.
+                        Err(error) => self.lost(&link, error),
                     }
-                    // It went away, or is going: nothing was sent, so another connection will do.
-                    Err(error) => self.lost(&link, error),
-                },
+                }
                 Next::Wait { until: None } => drop(state.changed().await),
                 Next::Wait {
                     until: Some(instant),
@@ -188,6 +168,9 @@ impl Subchannel {
         let _closing = self.shared.closing.lock().await;
         let mut tasks = {
             let mut inner = self.shared.lock();
+            if let Slot::Ready(link) = &inner.slot {
+                link.close();
+            }
             // Without a handle to send requests, `h2` closes the connection after its last stream.
             inner.slot = Slot::Shutdown;
             self.shared.state.send_replace(ConnectionState::Shutdown);
@@ -298,10 +281,9 @@ impl Shared {
             return;
         }
         tracing::debug!(address = %self.config.address, ?error, "connection lost");
+        link.close();
         inner.last = Some(Lost {
-            used: Arc::clone(&link.used),
-            served: Arc::clone(&link.served),
-            dialled: link.dialled,
+            link: link.clone(),
             error,
         });
         self.set(&mut inner, Slot::Idle);
@@ -314,11 +296,11 @@ impl Shared {
         let Some(last) = inner.last.take() else {
             return;
         };
-        if last.served.load(Ordering::Relaxed) {
+        if last.link.has_served() {
             inner.fruitless = 0;
             return;
         }
-        if last.used.load(Ordering::Relaxed) {
+        if last.link.is_used() {
             return;
         }
         inner.fruitless = inner.fruitless.saturating_add(1);
@@ -332,7 +314,7 @@ impl Shared {
             self.failed(
                 inner,
                 dial::connect_error(text).caused_by(cause),
-                last.dialled,
+                last.link.dialled,
             );
         }
     }
@@ -357,13 +339,7 @@ async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
         (None, _) => return,
         (Some(shared), Err(error)) => return shared.refused(id, error, dialled),
         (Some(shared), Ok((requests, connection))) => {
-            shared.connected(Link {
-                id,
-                requests,
-                used: Arc::default(),
-                served: Arc::default(),
-                dialled,
-            });
+            shared.connected(Link::new(id, requests, dialled));
             connection
         }
     };

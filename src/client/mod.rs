@@ -3,8 +3,10 @@
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment, `pem` holds its certificates.
 //! - `backoff`: how long to wait between two dials (pure).
 //! - `dial`: from an address to a connection that is ready.
+//! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `transport`: one HTTP/2 call: the deadline, the stream, the response body.
+//! - `upload`: the request's messages on their way.
 //! - `resolver`: which method a name means on this server.
 //! - `codec`: JSON and bytes as tonic codecs.
 //! - `telling`: how a failed call is told.
@@ -21,11 +23,13 @@ mod dial;
 mod env;
 mod handle;
 mod health;
+mod link;
 mod pem;
 mod resolver;
 mod stream;
 mod telling;
 mod transport;
+mod upload;
 
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;

@@ -2,13 +2,12 @@
 
 use crate::address::Address;
 use crate::client::config::ClientConfig;
-use crate::client::connection::{Link, Subchannel};
+use crate::client::connection::{Slotted, Subchannel};
+use crate::client::link::Link;
+use crate::client::upload::Upload;
 use crate::error::{Error, Kind};
-use crate::panics::caught_async;
-use crate::wire::send::{Pump, Stopped};
 use crate::wire::{Receive, status, timeout};
 use bytes::Bytes;
-use h2::SendStream;
 use http::{
     HeaderValue, Request, Uri,
     header::{CONTENT_TYPE, USER_AGENT},
@@ -20,14 +19,11 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 
 /// Carries calls to one server.
@@ -93,7 +89,7 @@ impl Transport {
         let ready = timer
             .limit(self.subchannel.ready(options.wait_for_ready))
             .await;
-        let mut link = ready.ok_or_else(|| about.late("waiting for a connection"))??;
+        let (mut link, slot) = ready.ok_or_else(|| about.late("waiting for a connection"))??;
         if timer.is_passed() {
             return Err(about.late("being sent"));
         }
@@ -128,6 +124,7 @@ impl Transport {
                 receive: Receive::new(stream),
                 timer,
                 upload,
+                _slot: slot,
                 _transport: self,
             }),
             about,
@@ -272,53 +269,6 @@ impl Timer {
     }
 }
 
-/// The request's messages on their way. Stops when dropped.
-#[derive(Debug)]
-struct Upload {
-    task: Option<AbortHandle>,
-    failure: Arc<OnceLock<Status>>,
-}
-
-impl Upload {
-    /// A unary request is sent on the spot; a stream goes on in a task of its own.
-    async fn start(body: tonic::body::Body, stream: SendStream<Bytes>) -> Result<Self, Status> {
-        let failure: Arc<OnceLock<Status>> = Arc::default();
-        let told = Arc::clone(&failure);
-        let mut sending = Box::pin(async move {
-            let mut pump = Pump::new(body, stream);
-            let failed = match caught_async(pump.run()).await {
-                // A reset or a lost connection is told by the response.
-                Ok(Ok(()) | Err(Stopped::Reset(_) | Stopped::Lost)) => return,
-                Ok(Err(Stopped::Body(status))) => status,
-                Err(panic) => Status::internal(format!("the stream of requests panicked: {panic}")),
-            };
-            // It is told before the reset, which wakes who asks for it.
-            let _ = told.set(failed);
-            pump.reset();
-        });
-        let task = match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-            Poll::Ready(()) => None,
-            Poll::Pending => Some(tokio::spawn(sending).abort_handle()),
-        };
-        match failure.get() {
-            Some(failed) => Err(failed.clone()),
-            None => Ok(Self { task, failure }),
-        }
-    }
-
-    fn failure(&self) -> Option<Status> {
-        self.failure.get().cloned()
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
 /// The body of a response: what tonic reads messages and trailers from.
 ///
 /// It ends with `DEADLINE_EXCEEDED` at the call's deadline, also when the server goes on sending, and resets the stream
@@ -335,6 +285,7 @@ struct Open {
     receive: Receive,
     timer: Timer,
     upload: Upload,
+    _slot: Slotted,
     /// A stream lives on when the client that opened it is dropped.
     _transport: Arc<Transport>,
 }

@@ -12,8 +12,14 @@ const ROWS: &[&[&str]] = &[
     // Plain data, and what was seen.
     &["client::backoff", "client::pem", "mock::journal"],
     &["client::config", "mock::matcher", "mock::reply"],
-    &["client::codec", "client::dial", "client::env", "mock::stub"],
-    &["client::connection"],
+    &[
+        "client::codec",
+        "client::dial",
+        "client::env",
+        "client::link",
+        "mock::stub",
+    ],
+    &["client::connection", "client::upload"],
     &[
         "client::resolver",
         "client::telling",

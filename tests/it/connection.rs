@@ -265,6 +265,69 @@ async fn a_server_that_hangs_up_on_every_connection_is_not_dialled_in_a_loop() {
     serving.abort();
 }
 
+/// `h2` queues a stream that the peer has no room for, and would send it after all.
+#[tokio::test]
+async fn a_call_that_gave_up_waiting_for_a_free_stream_is_never_sent() {
+    let (listener, address) = listener().await;
+    let (seen, mut paths) = tokio::sync::mpsc::unbounded_channel();
+    let release = Arc::new(tokio::sync::Notify::new());
+    let go = Arc::clone(&release);
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let handshake = server::Builder::new()
+            .max_concurrent_streams(1)
+            .handshake::<_, bytes::Bytes>(stream);
+        let mut connection = handshake.await.expect("HTTP/2");
+        let mut held = None;
+        loop {
+            tokio::select! {
+                accepted = connection.accept() => {
+                    let Some(Ok((request, mut respond))) = accepted else { return };
+                    let path = request.uri().path().to_owned();
+                    seen.send(path.clone()).expect("the test listens");
+                    if path == "/a.B/One" {
+                        held = Some(respond);
+                    } else {
+                        respond.send_reset(h2::Reason::INTERNAL_ERROR);
+                    }
+                }
+                () = go.notified() => held.take().expect("One is held").send_reset(h2::Reason::INTERNAL_ERROR),
+            }
+        }
+    });
+    let client = Client::connect(&address).await.unwrap();
+    let one = tokio::spawn(client.unary::<(), ()>("/a.B/One", ()).into_future());
+    assert_eq!(within(paths.recv()).await.unwrap(), "/a.B/One");
+    let two = client
+        .unary::<(), ()>("/a.B/Two", ())
+        .timeout(Duration::from_millis(30));
+    assert!(within(two.into_future()).await.unwrap_err().is_timeout());
+    let three = tokio::spawn(client.unary::<(), ()>("/a.B/Three", ()).into_future());
+    release.notify_one();
+    assert_eq!(
+        within(one).await.unwrap().unwrap_err().code(),
+        Some(Code::Internal)
+    );
+    assert_eq!(
+        within(three).await.unwrap().unwrap_err().code(),
+        Some(Code::Internal)
+    );
+    assert_eq!(within(paths.recv()).await.unwrap(), "/a.B/Three");
+
+    // Whoever waits for a stream of a connection that goes learns it.
+    let one = tokio::spawn(client.unary::<(), ()>("/a.B/One", ()).into_future());
+    assert_eq!(within(paths.recv()).await.unwrap(), "/a.B/One");
+    let waiting = tokio::spawn(client.unary::<(), ()>("/a.B/Four", ()).into_future());
+    tokio::task::yield_now().await;
+    within(client.drain(Duration::ZERO)).await;
+    assert!(within(waiting).await.unwrap().unwrap_err().is_closed());
+    assert_eq!(
+        within(one).await.unwrap().unwrap_err().code(),
+        Some(Code::Unavailable)
+    );
+    serving.abort();
+}
+
 /// As a test that kills and restarts its server does.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_dies_with_calls_on_it_is_dialled_at_once_when_it_is_back() {
