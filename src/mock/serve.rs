@@ -10,7 +10,7 @@ use crate::schema::{Schema, Shape};
 use crate::wire::{ReadError, Reader, status, timeout};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use prost::Message as _;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -54,7 +54,8 @@ impl Service {
     ) {
         let (parts, stream) = request.into_parts();
         if let Err(response) = check(&parts) {
-            tracing::warn!(peer = %connection.peer, path = %parts.uri.path(), "not a gRPC call: {}", response.status());
+            self.journal
+                .add_foreign(foreign(&parts, &connection, response.status()));
             // It fails when the client has gone, which is as good.
             let _ = respond.send_response(response, true);
             return;
@@ -355,6 +356,19 @@ fn check(parts: &Parts) -> Result<(), Response<()>> {
     } else {
         refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE)
     }
+}
+
+/// A request that is no gRPC call, in words.
+fn foreign(parts: &Parts, connection: &Connection, answer: StatusCode) -> String {
+    let kind = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let kind = kind.as_deref().unwrap_or("no content type");
+    let (method, path, peer) = (&parts.method, parts.uri.path(), &connection.peer);
+    let request = format!("{method} {path} with {kind} from {peer} → HTTP {answer}");
+    tracing::warn!("no gRPC call: {request}");
+    request
 }
 
 /// The refusal of a compression that the mock does not speak.

@@ -188,7 +188,7 @@ impl MockServer {
         self.service.journal.next(self.patience, place)
     }
 
-    /// The journal as text, one line for each call.
+    /// The journal as text: one line for each call, and for each request that was no gRPC call.
     #[must_use]
     pub fn journal(&self) -> String {
         self.service

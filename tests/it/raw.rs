@@ -124,6 +124,19 @@ async fn what_is_no_grpc_gets_an_http_status_and_is_no_call() {
         assert_eq!(exchange(&requests, alike, &[b"{}"]).await.0, 415, "{kind}");
     }
     assert!(server.calls().is_empty());
+    let told = server.journal();
+    assert!(
+        told.starts_with("  no gRPC call: GET / with application/grpc from 127.0.0.1:"),
+        "{told}"
+    );
+    assert!(
+        told.contains("POST /echo.v1.Parrot/Squawk with no content type from "),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(" → HTTP 415 Unsupported Media Type"),
+        "{told}"
+    );
     assert_eq!(
         status(&exchange(&requests, grpc(SQUAWK), &[&[0; 5]]).await.1).0,
         "0"

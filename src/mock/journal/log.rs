@@ -24,6 +24,8 @@ struct Entries {
     calls: Vec<Call>,
     /// Calls to the mock's own services.
     builtin: Vec<Call>,
+    /// Requests that were no gRPC calls, as lines. They are what a client with a wrong header leaves behind.
+    foreign: Vec<String>,
     /// How many calls `next` has given out.
     taken: usize,
 }
@@ -41,6 +43,14 @@ impl Journal {
         }
         drop(entries);
         self.news.notify_waiters();
+    }
+
+    /// Keeps a line about a request that is no gRPC call, for whoever looks for a call in vain.
+    pub(crate) fn add_foreign(&self, request: String) {
+        let mut entries = self.lock();
+        if entries.foreign.len() < PRINTED {
+            entries.foreign.push(request);
+        }
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -117,6 +127,9 @@ impl Journal {
         }
         if calls.len() > PRINTED {
             let _ = write!(text, "\n  … and {} more", calls.len() - PRINTED);
+        }
+        for request in &self.lock().foreign {
+            let _ = write!(text, "\n  no gRPC call: {request}");
         }
         text
     }
