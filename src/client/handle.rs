@@ -1,7 +1,7 @@
 //! The client.
 
 use crate::address::Address;
-use crate::client::call::{Open, Started, StreamCall, UnaryCall};
+use crate::client::call::{Open, Started};
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
 use crate::client::resolver::{Resolver, Target};
@@ -93,103 +93,6 @@ impl Client {
         self.inner.transport.subchannel.state()
     }
 
-    /// Calls a unary method by name with JSON.
-    ///
-    /// The name is `pkg.Service/Method`, `pkg.Service.Method`, `Service.Method` or a bare `Method`, when it is unique in
-    /// the schema: the one given to the builder, or what the server's reflection tells, asked once. A name that the
-    /// server has no schema for goes through its schemaless service, if it has that.
-    pub fn call(&self, method: impl Into<String>, args: Value) -> UnaryCall<Value> {
-        let method = method.into();
-        UnaryCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::Unary, Args::One(args)),
-        )
-    }
-
-    /// Calls a server-streaming method by name with JSON.
-    pub fn call_server_stream(&self, method: impl Into<String>, args: Value) -> StreamCall<Value> {
-        let method = method.into();
-        StreamCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::ServerStreaming, Args::One(args)),
-        )
-    }
-
-    /// Calls a client-streaming method by name with a stream of JSON.
-    pub fn call_client_stream(
-        &self,
-        method: impl Into<String>,
-        args: impl Stream<Item = Value> + Send + 'static,
-    ) -> UnaryCall<Value> {
-        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        UnaryCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::ClientStreaming, args),
-        )
-    }
-
-    /// Calls a bidi-streaming method by name with a stream of JSON.
-    ///
-    /// Awaiting it gives the stream of replies when the response begins. Some servers, those in Python among them, begin
-    /// with their first reply, so have the first request ready.
-    pub fn call_bidi_stream(
-        &self,
-        method: impl Into<String>,
-        args: impl Stream<Item = Value> + Send + 'static,
-    ) -> StreamCall<Value> {
-        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        StreamCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::BidiStreaming, args),
-        )
-    }
-
-    /// Calls a unary method by path (`/pkg.Service/Method`) with prost messages.
-    pub fn unary<Req, Res>(&self, path: impl Into<String>, request: Req) -> UnaryCall<Res>
-    where
-        Req: Message + 'static,
-        Res: Message + Default + 'static,
-    {
-        self.client_stream(path, tokio_stream::once(request))
-    }
-
-    /// Calls a server-streaming method by path with prost messages.
-    pub fn server_stream<Req, Res>(&self, path: impl Into<String>, request: Req) -> StreamCall<Res>
-    where
-        Req: Message + 'static,
-        Res: Message + Default + 'static,
-    {
-        self.bidi_stream(path, tokio_stream::once(request))
-    }
-
-    /// Calls a client-streaming method by path with a stream of prost messages.
-    pub fn client_stream<Req, Res>(
-        &self,
-        path: impl Into<String>,
-        requests: impl Stream<Item = Req> + Send + 'static,
-    ) -> UnaryCall<Res>
-    where
-        Req: Message + 'static,
-        Res: Message + Default + 'static,
-    {
-        let path = path.into();
-        UnaryCall::new(path.clone(), self.typed(path, requests))
-    }
-
-    /// Calls a bidi-streaming method by path with a stream of prost messages.
-    pub fn bidi_stream<Req, Res>(
-        &self,
-        path: impl Into<String>,
-        requests: impl Stream<Item = Req> + Send + 'static,
-    ) -> StreamCall<Res>
-    where
-        Req: Message + 'static,
-        Res: Message + Default + 'static,
-    {
-        let path = path.into();
-        StreamCall::new(path.clone(), self.typed(path, requests))
-    }
-
     /// Closes the client and all its clones: later calls fail at once ([`Error::is_closed`]), calls in flight may finish
     /// within the grace of the configuration (10 s), and what is left is cut.
     ///
@@ -204,7 +107,7 @@ impl Client {
         self.inner.transport.subchannel.close(grace).await;
     }
 
-    fn typed<Req, Res>(
+    pub(super) fn typed<Req, Res>(
         &self,
         path: String,
         requests: impl Stream<Item = Req> + Send + 'static,
@@ -225,7 +128,7 @@ impl Client {
         })
     }
 
-    fn dynamic(&self, method: String, shape: Shape, args: Args) -> Open<Value> {
+    pub(super) fn dynamic(&self, method: String, shape: Shape, args: Args) -> Open<Value> {
         let client = self.clone();
         Box::new(move |settings| {
             Box::pin(async move {
@@ -321,7 +224,8 @@ fn told<T>(opened: Result<T, Status>, telling: Telling) -> Result<(T, Telling), 
     }
 }
 
-enum Args {
+/// The arguments of a dynamic call.
+pub(super) enum Args {
     Many(Pin<Box<dyn Stream<Item = Value> + Send>>),
     One(Value),
 }

@@ -11,7 +11,7 @@
 //! - `codec`: JSON and bytes as tonic codecs.
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
-//! - `handle`, `builder`, `health`: [`Client`] itself.
+//! - `handle`, `verbs`, `builder`, `health`: [`Client`] itself.
 
 mod backoff;
 mod builder;
@@ -30,6 +30,7 @@ mod stream;
 mod telling;
 mod transport;
 mod upload;
+mod verbs;
 
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;

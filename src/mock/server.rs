@@ -164,6 +164,21 @@ impl MockServer {
 
     /// Waits until there are `n` calls or more, and returns all.
     ///
+    /// ```
+    /// # use rpcplugin_testkit::{MockServer, Stub, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::start().await;
+    /// server.mount(Stub::any().reply(json!({})));
+    ///
+    /// // The code under test calls in its own time.
+    /// let client = server.client().await;
+    /// tokio::spawn(async move { client.call("Register", json!({"id": 7})).await });
+    ///
+    /// assert_eq!(server.wait_for_calls(1).await, [("Register", json!({"id": 7}))]);
+    /// # }
+    /// ```
+    ///
     /// Cancel safe.
     ///
     /// # Panics

@@ -30,7 +30,8 @@ const ROWS: &[&[&str]] = &[
     &["client::stream", "mock::respond"],
     &["client::call", "mock::serve"],
     &["client::handle", "mock::connection"],
-    &["client::builder", "client::health", "mock::server"],
+    &["client::builder", "client::verbs", "mock::server"],
+    &["client::health"],
     &["mock::builder"],
     // The doors.
     &["client", "mock"],
