@@ -78,6 +78,31 @@ async fn malformed_metadata_fails_the_call_before_anything_is_sent() {
     assert!(server.calls().is_empty());
 }
 
+#[tokio::test]
+async fn what_carries_a_call_is_no_metadata() {
+    let server = Transport::Memory.start().await;
+    let client = server.client().await;
+    for key in [
+        "content-length",
+        "te",
+        "grpc-encoding",
+        "grpc-status",
+        "grpc-timeout",
+        "Host",
+    ] {
+        let error = client
+            .call("Echo", json!({}))
+            .metadata(key, "1")
+            .await
+            .unwrap_err();
+        let text = format!(
+            "invalid metadata `{key}` for Echo: expected a key that is not HTTP's or gRPC's own"
+        );
+        assert_eq!(error.to_string(), text);
+    }
+    assert!(server.calls().is_empty());
+}
+
 /// Stubs of tonic's own making may still hold such a key: it is their call that fails, and no other.
 #[tokio::test]
 async fn a_request_that_cannot_be_sent_costs_no_connection() {
@@ -242,6 +267,43 @@ async fn a_status_after_messages_has_all_of_it_too() {
         (Code::Aborted, "enough", BINARY)
     );
     assert_eq!(status.metadata().get("x-after").unwrap(), "2");
+}
+
+/// The same for a response that is only trailers and for one with messages before them.
+#[tokio::test]
+async fn trailers_of_a_reply_and_of_its_status_are_added_up() {
+    let server = Transport::Memory.start().await;
+    let mut status = Status::aborted("enough");
+    status
+        .metadata_mut()
+        .insert("x-many", MetadataValue::from_static("status"));
+    let bare = Reply::from(status.clone())
+        .trailer("x-many", "one")
+        .trailer("x-many", "two");
+    let stream = Reply::stream([json!({"n": 1})])
+        .end_with(status)
+        .trailer("x-many", "one")
+        .trailer("x-many", "two");
+    server.mount(Stub::method("Bare").reply(bare));
+    server.mount(Stub::method("Stream").reply(stream));
+    let client = server.client().await;
+    let bare = client.call("Bare", json!({})).await.unwrap_err();
+    let mut replies = client
+        .call_server_stream("Stream", json!({}))
+        .await
+        .unwrap();
+    within(replies.message()).await.unwrap();
+    let streamed = within(replies.message()).await.unwrap_err();
+    for error in [bare, streamed] {
+        let many: Vec<_> = error
+            .status()
+            .unwrap()
+            .metadata()
+            .get_all("x-many")
+            .iter()
+            .collect();
+        assert_eq!(many, ["one", "two", "status"]);
+    }
 }
 
 #[tokio::test]

@@ -61,6 +61,24 @@ async fn an_unknown_or_ambiguous_name_lists_the_candidates_of_the_server() {
     assert!(server.calls().is_empty());
 }
 
+/// A server that wants to know who calls wants to know it here too.
+#[tokio::test]
+async fn reflection_is_asked_with_the_metadata_of_the_call() {
+    let server = Transport::Memory.start_echo().await;
+    server.mount(Stub::method("Squawk").reply(json!({})));
+    let client = Client::connect(server.address()).await.unwrap();
+    client
+        .call("Squawk", json!({}))
+        .metadata("authorization", "Bearer token")
+        .await
+        .unwrap();
+    let asked = &server.calls_to("ServerReflectionInfo")[0];
+    assert_eq!(
+        asked.metadata().get("authorization").unwrap(),
+        "Bearer token"
+    );
+}
+
 /// What the server lists, asked by the plain protocol.
 async fn listed(server: &MockServer) -> Vec<String> {
     let request = ServerReflectionRequest {
