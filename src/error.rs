@@ -84,6 +84,11 @@ impl Error {
         })
     }
 
+    /// Our own error that a status was made of.
+    pub(crate) fn behind(status: &Status) -> Option<&Self> {
+        error::Error::source(status)?.downcast_ref()
+    }
+
     /// The text with all its causes, for places that have no room for a source.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -2,15 +2,15 @@
 
 use crate::client::codec::JsonCodec;
 use crate::error::{Error, Kind};
-use crate::schema::{Method, Reflected, Schema, Shape, dotted, infrastructure, is_infrastructure};
+use crate::schema::{
+    Method, MethodName, Reflected, Schema, Shape, dotted, infrastructure, is_infrastructure,
+    schemaless,
+};
 use crate::wire::status;
 use http::uri::PathAndQuery;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tonic::Status;
-
-/// The schemaless service, by shape.
-const SCHEMALESS: &str = "rpcplugin.v1.Plugin";
 
 /// Where the names come from.
 #[derive(Debug)]
@@ -51,20 +51,20 @@ impl Resolver {
         }
         let reflected = match self {
             Self::Given(schema) => return typed(schema.method(name)?, shape),
-            Self::Schemaless => return Ok(schemaless(name, shape, false)),
+            Self::Schemaless => return Ok(without_schema(name, shape, false)),
             Self::Reflection(cell) => {
                 let reflected = cell.get_or_try_init(ask).await;
                 reflected.map_err(|status| unreflected(name, &status))?
             }
         };
         let Some(reflected) = reflected else {
-            return Ok(schemaless(name, shape, true));
+            return Ok(without_schema(name, shape, true));
         };
         match reflected.schema.method(name) {
             Ok(method) => typed(method, shape),
             // A name that the server's own schema makes ambiguous is not for the schemaless service either.
             Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => {
-                Ok(schemaless(name, shape, false))
+                Ok(without_schema(name, shape, false))
             }
             Err(error) => Err(error),
         }
@@ -73,11 +73,13 @@ impl Resolver {
 
 impl Reflected {
     fn is_schemaless(&self) -> bool {
-        self.services.iter().any(|service| service == SCHEMALESS)
+        self.services
+            .iter()
+            .any(|service| service == schemaless::SERVICE)
     }
 
     fn knows_no(&self, name: &str) -> bool {
-        let name = crate::schema::MethodName::new(name);
+        let name = MethodName::new(name);
         !self
             .schema
             .methods()
@@ -102,15 +104,9 @@ fn typed(method: Arc<Method>, shape: Shape) -> Result<Target, Error> {
     })
 }
 
-fn schemaless(name: &str, shape: Shape, guessed: bool) -> Target {
-    let path = match shape {
-        Shape::BidiStreaming => "/rpcplugin.v1.Plugin/BidiStream",
-        Shape::ClientStreaming => "/rpcplugin.v1.Plugin/ClientStream",
-        Shape::ServerStreaming => "/rpcplugin.v1.Plugin/ServerStream",
-        Shape::Unary => "/rpcplugin.v1.Plugin/Call",
-    };
+fn without_schema(name: &str, shape: Shape, guessed: bool) -> Target {
     Target {
-        path: PathAndQuery::from_static(path),
+        path: PathAndQuery::from_static(schemaless::path(shape)),
         codec: JsonCodec::schemaless(name.to_owned(), shape),
         guessed,
     }
@@ -127,8 +123,7 @@ fn verb(shape: Shape) -> &'static str {
 
 /// Why the name could not be looked up. What is not about reflection comes back as itself.
 fn unreflected(name: &str, status: &Status) -> Error {
-    let own = std::error::Error::source(status).and_then(|source| source.downcast_ref::<Error>());
-    if let Some(own) = own.filter(|own| own.status().is_none()) {
+    if let Some(own) = Error::behind(status).filter(|own| own.status().is_none()) {
         return own.clone();
     }
     let (code, message) = (status::name(status.code()), status.message());

@@ -19,9 +19,7 @@ pub(super) struct Telling {
 impl Telling {
     /// The status as an error that names the call. A failure of our own comes back as itself.
     pub(super) fn explain(&self, status: Status) -> Error {
-        let own =
-            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
-        if let Some(own) = self.failure.get().or(own) {
+        if let Some(own) = self.failure.get().or_else(|| Error::behind(&status)) {
             return own.clone();
         }
         let code = status.code();

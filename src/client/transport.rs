@@ -202,9 +202,7 @@ impl About {
 
     /// The request's own messages failed: a message that does not encode, for one.
     fn upload(&self, status: Status) -> Error {
-        let own =
-            std::error::Error::source(&status).and_then(|source| source.downcast_ref::<Error>());
-        own.cloned().unwrap_or_else(|| {
+        Error::behind(&status).cloned().unwrap_or_else(|| {
             let text = format!(
                 "the request of {} at {} failed: {}",
                 self.path,

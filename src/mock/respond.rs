@@ -8,7 +8,7 @@ use crate::wire::message::Framed;
 use crate::wire::send::{self, Stopped};
 use crate::wire::{ReadError, Reader, status};
 use bytes::Bytes;
-use h2::{Reason, SendStream, server::SendResponse};
+use h2::{SendStream, server::SendResponse};
 use http::{Response, header::CONTENT_TYPE};
 use serde_json::Value;
 use std::{
@@ -251,7 +251,7 @@ impl Responding {
 
     fn gone(&self, stopped: &Stopped) -> Gone {
         Gone(match stopped {
-            Stopped::Reset(reason) => reset(&self.call, *reason),
+            Stopped::Reset(reason) => self.call.reset_now(*reason),
             Stopped::Lost | Stopped::Body(_) => Outcome::Dropped,
         })
     }
@@ -266,7 +266,7 @@ pub(crate) fn outcome_of(call: &Call, error: &ReadError) -> Outcome {
     match error {
         ReadError::Malformed(_) => refusal(error).code().into(),
         ReadError::Stream(error) => match error.reason() {
-            Some(reason) if error.is_reset() && error.is_remote() => reset(call, reason),
+            Some(reason) if error.is_reset() && error.is_remote() => call.reset_now(reason),
             _ => Outcome::Dropped,
         },
     }
@@ -281,13 +281,6 @@ pub(crate) fn refusal(error: &ReadError) -> Status {
         }
         ReadError::Malformed(malformed) => Status::internal(malformed.to_string()),
         ReadError::Stream(error) => Status::cancelled(error.to_string()),
-    }
-}
-
-fn reset(call: &Call, reason: Reason) -> Outcome {
-    match reason {
-        Reason::CANCEL => call.cancelled_now(),
-        reason => Outcome::Reset(reason),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::mock::registry::{Mounted, Registry};
 use crate::mock::respond::{Responding, brief, outcome_of, refusal};
 use crate::panics::caught;
 use crate::proto::rpcplugin::v1::CallRequest;
-use crate::schema::{Schema, Shape};
+use crate::schema::{Schema, Shape, list, schemaless};
 use crate::wire::{ReadError, Reader, status, timeout};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
@@ -131,7 +131,7 @@ impl Service {
                 Ok(None),
             );
         }
-        let Some(shape) = schemaless_shape(path).filter(|_| self.schema.is_none()) else {
+        let Some(shape) = schemaless::shape(path).filter(|_| self.schema.is_none()) else {
             return (Call::new(opaque(), arrived), Ok(None));
         };
         let first = match reader.next().await {
@@ -169,41 +169,22 @@ impl Service {
         if let Some(first) = first {
             call.record_request(first);
         }
-        match call.shape() {
-            Some(Shape::Unary | Shape::ServerStreaming) => self
-                .take_single(call, reader)
-                .await
-                .map(|stub| (stub, false)),
-            Some(Shape::BidiStreaming | Shape::ClientStreaming) => {
-                self.journal.add(call.clone());
-                self.is_awaited(call)?;
-                self.take_stream(call, reader).await
-            }
-            None => match self.early(call) {
-                Some(stub) => {
-                    self.journal.add(call.clone());
-                    Ok((stub, true))
-                }
-                None if !self.registry.names(call) => {
-                    self.journal.add(call.clone());
-                    Err(Refused::AtOnce(self.unmatched(call)))
-                }
-                None => self
-                    .take_single(call, reader)
-                    .await
-                    .map(|stub| (stub, false)),
-            },
+        let single = matches!(call.shape(), Some(Shape::Unary | Shape::ServerStreaming));
+        if !single && !self.registry.names(call) {
+            // No message could change it, and the client may wait for the response before it sends one.
+            self.journal.add(call.clone());
+            return Err(Refused::AtOnce(self.unmatched(call)));
         }
-    }
-
-    /// Whether any stub could serve the call. If none could, a client that streams learns it at once: it may wait for the
-    /// response to begin before it sends anything.
-    fn is_awaited(&self, call: &Call) -> Result<(), Refused> {
-        if self.registry.names(call) {
-            Ok(())
-        } else {
-            Err(Refused::AtOnce(self.unmatched(call)))
+        if call.shape().is_some_and(Shape::streams_requests) {
+            self.journal.add(call.clone());
+            return self.take_stream(call, reader).await;
         }
+        if !single && let Some(stub) = self.early(call) {
+            self.journal.add(call.clone());
+            return Ok((stub, true));
+        }
+        let stub = self.take_single(call, reader).await?;
+        Ok((stub, false))
     }
 
     /// A stub that needs no message to be chosen and to answer.
@@ -289,10 +270,10 @@ impl Service {
         let known = call.is_typed() || !near.is_empty();
         let text = match (near.as_slice(), far.as_slice()) {
             ([], []) => format!("no stub for {name}: nothing is mounted"),
-            ([], far) => format!("no stub for {name}; mounted are {}", list(far)),
+            ([], far) => format!("no stub for {name}; mounted are {}", list(far, LISTED)),
             (near, _) => format!(
                 "no stub for {name} accepts this call: {} did not",
-                list(near)
+                list(near, LISTED)
             ),
         };
         let text = brief(text);
@@ -311,33 +292,10 @@ impl Service {
 /// How many stubs a message names.
 const LISTED: usize = 10;
 
-fn list(labels: &[Arc<str>]) -> String {
-    let named = labels
-        .iter()
-        .take(LISTED)
-        .map(|label| &**label)
-        .collect::<Vec<_>>()
-        .join(", ");
-    match labels.len().saturating_sub(LISTED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
 fn shape_name(call: &Call) -> String {
     call.shape()
         .map(|shape| shape.to_string())
         .unwrap_or_default()
-}
-
-fn schemaless_shape(path: &str) -> Option<Shape> {
-    match path.strip_prefix("/rpcplugin.v1.Plugin/")? {
-        "BidiStream" => Some(Shape::BidiStreaming),
-        "Call" => Some(Shape::Unary),
-        "ClientStream" => Some(Shape::ClientStreaming),
-        "ServerStream" => Some(Shape::ServerStreaming),
-        _ => None,
-    }
 }
 
 /// Whether it is a gRPC call at all, as the

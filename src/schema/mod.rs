@@ -3,6 +3,7 @@
 //! - `name`: how a written method name matches a full one.
 //! - `method`: one method: its path, shape and message types.
 //! - `pool`: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
+//! - `schemaless`: where schemaless calls go.
 //! - `reflection`: a [`Schema`] asked from a server.
 //! - `infrastructure`: the services that every server may have.
 //! - `json`: JSON ↔ protobuf, and comparing JSON by value.
@@ -13,9 +14,11 @@ mod method;
 mod name;
 mod pool;
 mod reflection;
+pub(crate) mod schemaless;
 
 pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};
 pub(crate) use name::{MethodName, dotted, is_infrastructure};
 pub use pool::Schema;
+pub(crate) use pool::list;
 pub(crate) use reflection::{Reflected, reflect};

@@ -1,16 +1,13 @@
 //! All methods of a descriptor set, looked up by name or by path.
 
 use crate::error::{Error, Kind};
+use crate::panics::caught;
 use crate::schema::method::Method;
 use crate::schema::name::{MethodName, dotted, is_infrastructure};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use std::{
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// The services, methods and message types of a server.
 ///
@@ -118,11 +115,11 @@ impl Schema {
             return Err(inconsistent().caused_by(text));
         }
         // prost-reflect 0.16 panics where it cannot say which line of a source a mistake is on.
-        let build = AssertUnwindSafe(|| {
+        let built = caught(|| {
             let mut pool = DescriptorPool::new();
             pool.add_file_descriptor_protos(files).map(|()| pool)
         });
-        match catch_unwind(build) {
+        match built {
             Ok(Ok(pool)) => Ok(Self::from_pool(pool)),
             Ok(Err(error)) => Err(inconsistent().caused_by(error)),
             Err(_) => Err(inconsistent().caused_by("it refers to what it does not have")),
@@ -224,7 +221,7 @@ impl Schema {
             .collect();
         let known = match names.len() {
             0 => "the schema has no methods".to_owned(),
-            _ => format!("known are {}", list(names)),
+            _ => format!("known are {}", candidates(names)),
         };
         Error::new(
             Kind::UnknownMethod,
@@ -235,18 +232,21 @@ impl Schema {
 
 fn ambiguous<'a>(name: &str, found: impl Iterator<Item = &'a Arc<Method>>) -> Error {
     let names = found.map(|method| method.full_name()).collect();
-    let text = format!("`{name}` is ambiguous: it could be {}", list(names));
+    let text = format!("`{name}` is ambiguous: it could be {}", candidates(names));
     Error::new(Kind::UnknownMethod, text)
 }
 
-fn list(mut names: Vec<&str>) -> String {
+fn candidates(mut names: Vec<&str>) -> String {
     names.sort_unstable();
-    let more = names.len().saturating_sub(LISTED);
-    names.truncate(LISTED);
-    let listed = names.join(", ");
-    if more == 0 {
-        listed
-    } else {
-        format!("{listed} and {more} more")
+    list(&names, LISTED)
+}
+
+/// The first of the names, and how many more there are.
+pub(crate) fn list(names: &[impl AsRef<str>], most: usize) -> String {
+    let first: Vec<_> = names.iter().take(most).map(AsRef::as_ref).collect();
+    let listed = first.join(", ");
+    match names.len().saturating_sub(most) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }

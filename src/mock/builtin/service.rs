@@ -6,7 +6,7 @@ use crate::wire::message::Splitter;
 use crate::wire::send::{Pump, Stopped};
 use crate::wire::{MESSAGE_LIMIT, Receive};
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
+use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
@@ -84,8 +84,7 @@ impl BuiltinService {
         call.finish(match outcome {
             // The status was recorded from the trailers; a service that sends none has not ended its call.
             Ok(()) | Err(Stopped::Lost | Stopped::Body(_)) => Outcome::Dropped,
-            Err(Stopped::Reset(Reason::CANCEL)) => call.cancelled_now(),
-            Err(Stopped::Reset(reason)) => Outcome::Reset(reason),
+            Err(Stopped::Reset(reason)) => call.reset_now(reason),
         });
     }
 }

@@ -5,9 +5,10 @@ use crate::error::{Error, Kind};
 use crate::mock::journal::message::RecordedMessage;
 use crate::mock::journal::outcome::Outcome;
 use crate::mock::journal::target::{Arrived, Target};
-use crate::schema::{MethodName, Shape, json};
+use crate::schema::{MethodName, Shape, json, schemaless};
 use crate::wire::message::Framed;
 use bytes::Bytes;
+use h2::Reason;
 use prost::Message;
 use serde_json::Value;
 use std::{
@@ -91,12 +92,7 @@ impl Call {
         match &self.0.target {
             Target::Opaque(path) => path,
             Target::Typed(method) => method.path(),
-            Target::Schemaless { shape, .. } => match shape {
-                Shape::BidiStreaming => "/rpcplugin.v1.Plugin/BidiStream",
-                Shape::ClientStreaming => "/rpcplugin.v1.Plugin/ClientStream",
-                Shape::ServerStreaming => "/rpcplugin.v1.Plugin/ServerStream",
-                Shape::Unary => "/rpcplugin.v1.Plugin/Call",
-            },
+            Target::Schemaless { shape, .. } => schemaless::path(*shape),
         }
     }
 
@@ -309,8 +305,15 @@ impl Call {
         self.tell();
     }
 
-    /// What a cancellation by the client at this moment means.
-    pub(crate) fn cancelled_now(&self) -> Outcome {
+    /// What a reset by the client at this moment means.
+    pub(crate) fn reset_now(&self, reason: Reason) -> Outcome {
+        match reason {
+            Reason::CANCEL => self.cancelled_now(),
+            reason => Outcome::Reset(reason),
+        }
+    }
+
+    fn cancelled_now(&self) -> Outcome {
         let Some(timeout) = self.timeout() else {
             return Outcome::Cancelled;
         };
