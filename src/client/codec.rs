@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::{Method, Shape, json};
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message as _;
 use prost_types::Struct;
 use serde_json::{Map, Value};
@@ -17,6 +17,8 @@ use tonic::{
 #[derive(Clone, Debug)]
 pub(crate) struct JsonCodec {
     form: Form,
+    /// The only message of the call, encoded already.
+    ready: Option<Bytes>,
     /// The first message that did not fit. tonic keeps no more than the text of an encoder's error.
     failure: Arc<OnceLock<Error>>,
 }
@@ -43,16 +45,15 @@ impl JsonCodec {
     fn new(form: Form) -> Self {
         Self {
             form,
+            ready: None,
             failure: Arc::default(),
         }
     }
 
-    /// Whether these arguments fit, told before anything is sent.
-    pub(crate) fn check(&self, args: &Value) -> Result<(), Error> {
-        match &self.form {
-            Form::Schema(method) => json::to_message(method.input(), args).map(drop),
-            Form::Schemaless { .. } => to_struct(args).map(drop),
-        }
+    /// Encodes the only message of a call, so that one that does not fit is told before anything is sent.
+    pub(crate) fn prepare(&mut self, args: &Value) -> Result<(), Error> {
+        self.ready = Some(self.encode(args)?.into());
+        Ok(())
     }
 
     /// How many messages of no content the stream begins with.
@@ -65,20 +66,17 @@ impl JsonCodec {
         Arc::clone(&self.failure)
     }
 
-    fn encode(&mut self, args: &Value, buffer: &mut EncodeBuf<'_>) -> Result<(), Error> {
-        let encoded = match &mut self.form {
-            Form::Schema(method) => json::to_message(method.input(), args)?.encode(buffer),
+    fn encode(&mut self, args: &Value) -> Result<Vec<u8>, Error> {
+        Ok(match &mut self.form {
+            Form::Schema(method) => json::to_message(method.input(), args)?.encode_to_vec(),
             Form::Schemaless { method, opening } => {
                 let opens = std::mem::take(opening);
                 let request = CallRequest {
                     method: std::mem::take(method),
                     args: if opens { None } else { Some(to_struct(args)?) },
                 };
-                request.encode(buffer)
+                request.encode_to_vec()
             }
-        };
-        encoded.map_err(|error| {
-            Error::new(Kind::Message, "the message does not fit its buffer").caused_by(error)
         })
     }
 }
@@ -106,10 +104,16 @@ impl Encoder for JsonEncoder {
     type Error = Status;
 
     fn encode(&mut self, args: Value, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        self.0.encode(&args, buffer).map_err(|error| {
+        let encoded = match self.0.ready.take() {
+            Some(ready) => Ok(ready),
+            None => self.0.encode(&args).map(Bytes::from),
+        };
+        let encoded = encoded.map_err(|error| {
             let failure = self.0.failure.get_or_init(|| error);
             Status::invalid_argument(failure.chain())
-        })
+        })?;
+        buffer.put(encoded);
+        Ok(())
     }
 }
 

@@ -133,7 +133,7 @@ impl Client {
         Box::new(move |settings| {
             Box::pin(async move {
                 let started = settings.start(client.inner.config.timeout)?;
-                let target = client.resolve(&method, shape, &started).await?;
+                let mut target = client.resolve(&method, shape, &started).await?;
                 let telling = Telling {
                     hint: target.guessed.then_some(NO_SCHEMA),
                     failure: target.codec.failure(),
@@ -141,7 +141,7 @@ impl Client {
                 };
                 let opened = match args {
                     Args::One(args) => {
-                        target.codec.check(&args)?;
+                        target.codec.prepare(&args)?;
                         client
                             .open(started, target.path, tokio_stream::once(args), target.codec)
                             .await
