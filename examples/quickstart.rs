@@ -23,7 +23,10 @@ async fn main() -> Result<(), Error> {
         println!("{transport}: {}", server.address());
         mount_plugin(server);
         call_plugin(&Client::connect(server.address()).await?).await?;
-        println!("  the journal:\n{}\n", indented(&server.journal()));
+        println!(
+            "  the journal:\n{}\n",
+            indented(&server.journal().to_string())
+        );
     }
     Ok(())
 }

@@ -1,7 +1,12 @@
 //! The one place where the wings meet: a client that is ready for its server.
 
+use crate::address::IntoAddress;
 use crate::client::Client;
-use crate::mock::MockServer;
+use crate::mock::{Backend, MockServer, MockServerBuilder};
+use crate::schema::reflect;
+use std::time::Duration;
+use tokio::time::timeout;
+use tonic::{body::Body, codegen::Service};
 
 impl MockServer {
     /// A client that is connected to this server, and knows its schema without asking.
@@ -30,6 +35,47 @@ impl MockServer {
         }
     }
 }
+
+impl MockServerBuilder {
+    /// Calls that no stub and no mounted service takes go on to the real server at this address, and are recorded like all
+    /// others: with [`Journal::save`](crate::Journal::save) it makes a recording.
+    ///
+    /// The address is an [`Address`](crate::Address), or a text or `SocketAddr` that is one; the server need not run yet. A
+    /// mock without a schema asks it for its own, when it starts, by reflection. Health and reflection stay the mock's.
+    pub fn proxy_to(self, address: impl IntoAddress) -> Self {
+        let client = Client::builder()
+            .address(address)
+            .no_timeout()
+            .max_message_size(usize::MAX)
+            .connect_lazy();
+        let client = match client {
+            Ok(client) => client,
+            Err(mistake) => return self.mistaken(mistake),
+        };
+        let server = format!("proxy to {}", client.address());
+        let asked = client.clone();
+        let backend = Backend::new(move |request| {
+            let mut client = client.clone();
+            Box::pin(async move {
+                let response = Service::call(&mut client, request).await?;
+                Ok(response.map(Body::new))
+            })
+        });
+        self.proxied(backend, server, move || {
+            let client = asked.clone();
+            Box::pin(async move {
+                let reflected = timeout(REFLECTING, reflect(client)).await;
+                // A server that cannot be asked may still be called.
+                let schema = reflected.ok()?.ok()??.schema;
+                let has_methods = schema.methods().next().is_some();
+                has_methods.then_some(schema)
+            })
+        })
+    }
+}
+
+/// How long a server may take to tell its schema, when a mock starts that passes calls on to it.
+const REFLECTING: Duration = Duration::from_secs(5);
 
 /// What is logged. It is tested here and not with the other tests, because a log is collected for a whole process.
 #[cfg(test)]

@@ -19,7 +19,9 @@ mod fixture;
 pub use address::{Address, IntoAddress};
 pub use client::{Client, ClientConfig, ConnectionState};
 pub use error::Error;
-pub use mock::{Call, CallStream, MockServer, Outcome, Reply, Stub};
+pub use mock::{
+    Call, CallStream, Delay, Gate, Journal, MockServer, Outcome, Reply, Sequence, Stub, matchers,
+};
 pub use schema::{Method, Schema, Shape};
 
 // Types of others that ours show.

@@ -1,12 +1,24 @@
 //! Building a mock server.
 
 use crate::address::IntoAddress;
-use crate::error::Error;
+use crate::error::{Error, Kind};
+use crate::mock::backend::Backend;
+use crate::mock::journal::{Redaction, Server};
 use crate::mock::server::{MockServer, Settings};
+use crate::mock::verify::SEED;
 use crate::net::Bind;
 use crate::schema::Schema;
 use crate::wire::MESSAGE_LIMIT;
-use std::time::Duration;
+use http::HeaderName;
+use std::{
+    env, fmt,
+    panic::Location,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+use tonic::Code;
 
 /// Builds a [`MockServer`].
 ///
@@ -19,14 +31,25 @@ use std::time::Duration;
 /// assert!(server.uri().starts_with("unix:/"));
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct MockServerBuilder {
     settings: Settings,
+    seed: Option<u64>,
+    /// Asked for a schema when none was given.
+    schema_source: Option<SchemaSource>,
+    recordings: Vec<PathBuf>,
     /// Mistakes in building, told when it starts.
     bad_address: Option<Error>,
     bad_schema: Option<Error>,
+    mistake: Option<Error>,
 }
+
+type SchemaSource =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<Schema>> + Send>> + Send + Sync>;
+
+/// How much the journal keeps.
+const JOURNAL_LIMIT: usize = 256 << 20;
 
 impl Default for MockServerBuilder {
     fn default() -> Self {
@@ -34,12 +57,23 @@ impl Default for MockServerBuilder {
             bind: Bind::Tcp,
             schema: None,
             message_limit: MESSAGE_LIMIT,
+            journal_limit: JOURNAL_LIMIT,
+            redaction: Redaction::default(),
             patience: Duration::from_secs(10),
+            unmatched: Code::FailedPrecondition,
+            allow_unmatched: false,
+            verify_on_drop: true,
+            seed: 0,
+            proxied: None,
         };
         Self {
             settings,
+            seed: None,
+            schema_source: None,
+            recordings: Vec::new(),
             bad_address: None,
             bad_schema: None,
+            mistake: None,
         }
     }
 }
@@ -117,15 +151,103 @@ impl MockServerBuilder {
         self
     }
 
+    /// What a call gets that no stub accepts although its method is known, because the schema has it or a stub is for it.
+    /// Default: `FAILED_PRECONDITION`. (A call of a method that nothing knows gets `UNIMPLEMENTED`.)
+    pub fn unmatched_status(mut self, code: Code) -> Self {
+        self.settings.unmatched = code;
+        self
+    }
+
+    /// Calls that no stub accepts are no failure: [`verify`](MockServer::verify) and dropping the server let them be.
+    pub fn allow_unmatched(mut self) -> Self {
+        self.settings.allow_unmatched = true;
+        self
+    }
+
+    /// Whether dropping the server [verifies](MockServer::verify). Default: yes.
+    pub fn verify_on_drop(mut self, verify: bool) -> Self {
+        self.settings.verify_on_drop = verify;
+        self
+    }
+
+    /// How much the journal keeps, in bytes of messages and what is around them. When it is used up, the oldest calls
+    /// go, and [`Journal::dropped`](crate::Journal::dropped) counts them. Default: 256 MiB.
+    pub fn journal_limit(mut self, bytes: usize) -> Self {
+        self.settings.journal_limit = bytes;
+        self
+    }
+
+    /// Adds a metadata key whose values are secrets: they are not printed and not saved. `authorization`,
+    /// `proxy-authorization` and `cookie` are such keys from the start.
+    ///
+    /// [`Call::metadata`](crate::Call::metadata) has them all the same.
+    pub fn redact(mut self, key: &str) -> Self {
+        match HeaderName::try_from(key) {
+            Ok(name) => self.settings.redaction.add(name),
+            Err(error) => {
+                let text = format!("`{key}` cannot be a metadata key");
+                self.mistake = Some(Error::new(Kind::Config, text).caused_by(error));
+            }
+        }
+        self
+    }
+
+    /// What everything random is drawn from, such as [delays](crate::Delay). Default: the environment variable
+    /// `RPCPLUGIN_TESTKIT_SEED`, or else a random one, which a failing test prints.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Answers as was [recorded](crate::Journal::save): a call that has the method and the messages of a recorded one gets
+    /// its reply. Of several recorded calls with the same request the replies are given one after another, and the last one
+    /// sticks. Metadata is not compared.
+    ///
+    /// The stubs of a recording come after all others, so that a test can put its own in front. A call that is not in the
+    /// recording is unmatched. A recording with typed messages needs their schema.
+    ///
+    /// In a call that streams both ways each reply waits for a request, as in a conversation; those that are left over come
+    /// at its end. One that ended without a status is never ended.
+    ///
+    /// A file that cannot be read or does not fit the schema fails the start.
+    pub fn replay(mut self, path: impl AsRef<Path>) -> Self {
+        self.recordings.push(path.as_ref().to_owned());
+        self
+    }
+
+    /// Where calls go that nothing else serves, and what is asked for a schema if none is given.
+    pub(crate) fn proxied<F>(mut self, backend: Backend, name: String, schema: F) -> Self
+    where
+        F: Fn() -> Pin<Box<dyn Future<Output = Option<Schema>> + Send>> + Send + Sync + 'static,
+    {
+        let server = Server {
+            id: u64::MAX,
+            label: name.clone(),
+            name: Some(name),
+        };
+        self.settings.proxied = Some(Arc::new(backend.recorded_as(server)));
+        self.schema_source = Some(Arc::new(schema));
+        self
+    }
+
+    pub(crate) fn mistaken(mut self, mistake: Error) -> Self {
+        self.mistake = Some(mistake);
+        self
+    }
+
     /// Starts it: it is listening when this returns.
     ///
     /// # Panics
     ///
     /// When something given to the builder is malformed, or it cannot listen.
-    pub async fn start(self) -> MockServer {
-        match self.try_start().await {
-            Ok(server) => server,
-            Err(error) => panic!("the mock server does not start: {error:?}"),
+    #[track_caller]
+    pub fn start(self) -> impl Future<Output = MockServer> + Send {
+        let place = Location::caller();
+        async move {
+            match self.try_start().await {
+                Ok(server) => server,
+                Err(error) => panic!("the mock server does not start at {place}: {error:?}"),
+            }
         }
     }
 
@@ -134,11 +256,45 @@ impl MockServerBuilder {
     /// # Errors
     ///
     /// When something given to the builder is malformed, or it cannot listen.
-    pub async fn try_start(self) -> Result<MockServer, Error> {
-        match self.bad_address.or(self.bad_schema) {
-            Some(mistake) => Err(mistake),
-            None => MockServer::listen(self.settings).await,
+    pub async fn try_start(mut self) -> Result<MockServer, Error> {
+        let mistakes = [self.bad_address, self.bad_schema, self.mistake];
+        if let Some(mistake) = mistakes.into_iter().flatten().next() {
+            return Err(mistake);
         }
+        self.settings.seed = match self.seed {
+            Some(seed) => seed,
+            None => seed_from_env()?,
+        };
+        if let (None, Some(source)) = (&self.settings.schema, self.schema_source) {
+            self.settings.schema = source().await;
+        }
+        let server = MockServer::listen(self.settings).await?;
+        for recording in self.recordings {
+            server.mount_recording(&recording)?;
+        }
+        Ok(server)
+    }
+}
+
+fn seed_from_env() -> Result<u64, Error> {
+    let Some(value) = env::var_os(SEED) else {
+        return Ok(fastrand::u64(..));
+    };
+    let parsed = value.to_str().and_then(|value| value.trim().parse().ok());
+    parsed.ok_or_else(|| {
+        let text = format!(
+            "{SEED} is {value:?}, expected a number from 0 to {}",
+            u64::MAX
+        );
+        Error::new(Kind::Config, text)
+    })
+}
+
+impl fmt::Debug for MockServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MockServerBuilder")
+            .field("bind", &self.settings.bind)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,31 +1,75 @@
 //! The mock plugin server.
 //!
-//! - `journal`: what it saw: [`Call`], its messages and outcome, in order.
+//! - `journal`: what it saw: [`Call`], its messages and outcome, in order; [`Journal`], a view of them.
 //! - `matcher`: which calls a stub is for.
 //! - `reply`: what a stub answers: messages, a status, closures, or a stream that the test holds.
-//! - `stub`: the two together, as a specification.
-//! - `registry`: the mounted stubs, and which of them serves a call.
+//! - `times`, `sequence`: how often, and in which order.
+//! - `stub`: all of it together, as a specification.
+//! - `mounted`: a stub in its place, with its count; `registry`: all of them, and which of them serves a call.
+//! - `explain`: why none does; `verify`: whether all came that was expected.
+//! - `handle`: a mounted stub in the test's hands.
+//! - `reading`: request messages that come while a call is answered.
 //! - `respond`: one reply on its way to the client.
-//! - `serve`: one call, from its headers to its outcome.
-//! - `builtin`: health and reflection.
+//! - `backend`: a real service behind the stubs; `builtin`: health and reflection, which are such services.
+//! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
 //! - `connection`: one HTTP/2 connection.
-//! - `server`, `builder`: [`MockServer`] itself.
+//! - `recording`: calls saved to a file, and stubs made of it.
+//! - `server`, `mounting`, `asserting`, `builder`: [`MockServer`] itself.
 
+mod asserting;
+mod backend;
 mod builder;
 mod builtin;
 mod connection;
+mod explain;
+mod handle;
+mod intake;
 mod journal;
 mod matcher;
+mod mounted;
+mod mounting;
+mod reading;
+mod recording;
 mod registry;
 mod reply;
 mod respond;
+mod sequence;
 mod serve;
 mod server;
 mod stub;
+mod times;
+mod verify;
 
+pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
-pub use journal::{Call, Outcome, RecordedMessage};
-pub use matcher::Matcher;
-pub use reply::{CallStream, CallStreams, IntoReply, Reply, ReplyFn, how};
+pub use handle::{MountedStub, ScopedStub};
+pub use journal::{Call, Journal, Outcome, RecordedMessage};
+pub use matcher::{Matcher, Mismatch};
+pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};
+pub use sequence::Sequence;
 pub use server::MockServer;
 pub use stub::Stub;
+pub use times::Times;
+pub use verify::Report;
+
+/// Conditions of stubs: which calls they are for.
+///
+/// Give one to [`Stub::when`](crate::Stub::when). They work on decoded messages with proto3's defaults filled in, compare
+/// numbers by value, and take field names as the `.proto` file writes them or in JSON's camelCase.
+///
+/// ```
+/// use rpcplugin_testkit::{Stub, json, matchers::{field, json_subset, metadata, not}};
+///
+/// Stub::method("Put")
+///     .when(json_subset(json!({"entry": {"key": "a"}})))
+///     .when(not(field("entry.size", 0)))
+///     .when(metadata("x-tenant", "blue"))
+///     .reply(json!({"stored": true}));
+/// ```
+pub mod matchers {
+    pub use crate::mock::matcher::{
+        Expectation, IntoExpectation, IntoTextExpectation, MatcherList, TextExpectation, all, any,
+        connection, deadline, every_message, field, how, json, json_subset, message, message_count,
+        metadata, metadata_bin, no_deadline, no_metadata, not, peer, request, some_message, typed,
+    };
+}

@@ -1,152 +1,228 @@
-//! The mounted stubs, and which of them serves a call.
+//! All mounted stubs, and which of them serves a call.
 
 use crate::mock::journal::Call;
-use crate::mock::matcher::Matcher;
-use crate::mock::reply::{Reply, ReplyFn, Responder};
+use crate::mock::mounted::{Mounted, Taken};
 use crate::mock::stub::Stub;
-use crate::schema::MethodName;
-use serde_json::{Map, Value};
+use crate::schema::{MethodName, Shape, json};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// A stub in its place.
-pub(crate) struct Mounted {
-    method: Option<MethodName>,
-    matchers: Vec<Box<dyn Matcher>>,
-    pub(crate) reply: Responder,
-    pub(crate) label: Arc<str>,
-}
-
-/// All mounted stubs.
-///
-/// A stub for a method comes before one for any; of two alike the one mounted later comes first, so that a test can
-/// put a special case in front of its fixture's. The first in this order whose matchers accept serves the call.
+/// All mounted stubs. [`Stub`] tells in which order they are asked.
 #[derive(Default)]
 pub(crate) struct Registry {
     stubs: Mutex<Stubs>,
+    mounted: AtomicU64,
 }
-
-/// A list that is shared, and copied when it changes, so that a call reads it without holding the lock while matchers
-/// run.
-type Shared = Arc<Vec<Arc<Mounted>>>;
 
 #[derive(Default)]
 struct Stubs {
-    /// By the last part of the method's name. The latest stands last.
+    /// By the last part of the method's name.
     by_method: HashMap<String, Shared>,
     any: Shared,
 }
 
-impl Mounted {
-    fn names(&self, call: &Call) -> bool {
-        self.method
-            .as_ref()
-            .is_none_or(|method| method.names(call.full_name()))
+/// Shared, and copied when it changes, so that a call reads it without holding the lock while matchers run.
+type Shared = Arc<Bucket>;
+
+/// Some stubs, each list in order of rank.
+#[derive(Clone, Default)]
+struct Bucket {
+    /// Those that want one JSON request and no other, by its hash, so that a thousand of them cost no more than one.
+    by_request: HashMap<u64, Vec<Arc<Mounted>>>,
+    others: Vec<Arc<Mounted>>,
+}
+
+impl Bucket {
+    fn insert(&mut self, stub: Arc<Mounted>) {
+        let list = match stub.request_hash {
+            Some(hash) => self.by_request.entry(hash).or_default(),
+            None => &mut self.others,
+        };
+        let place = list.partition_point(|other| other.rank < stub.rank);
+        list.insert(place, stub);
     }
 
-    fn accepts(&self, call: &Call) -> bool {
-        self.matchers.iter().all(|matcher| matcher.matches(call))
+    fn remove(&mut self, id: u64) {
+        let stays = |stub: &Arc<Mounted>| stub.server.id != id;
+        self.others.retain(stays);
+        self.by_request.retain(|_, list| {
+            list.retain(stays);
+            !list.is_empty()
+        });
     }
 
-    /// Its reply, when it is the same for every call.
-    fn fixed(&self) -> Option<&Reply> {
-        match &self.reply {
-            Responder::Fixed(reply) if self.matchers.is_empty() => Some(reply),
-            _ => None,
-        }
+    fn all(&self) -> impl Iterator<Item = &Arc<Mounted>> {
+        self.by_request.values().flatten().chain(&self.others)
+    }
+}
+
+/// The stubs that may be for a call.
+struct Candidates {
+    named: Shared,
+    any: Shared,
+}
+
+impl Candidates {
+    /// Those that this call's request does not rule out, in order.
+    fn in_order<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Arc<Mounted>> {
+        let hashed = !self.named.by_request.is_empty() || !self.any.by_request.is_empty();
+        let hash = hashed.then(|| request_hash(call));
+        let mut lists = [&self.named, &self.any].map(|bucket| {
+            let keyed = hash.and_then(|hash| bucket.by_request.get(&hash));
+            [keyed.map_or(&[] as &[_], Vec::as_slice), &bucket.others]
+        });
+        std::iter::from_fn(move || {
+            let heads = lists.iter_mut().flatten();
+            let first = heads
+                .filter(|list| !list.is_empty())
+                .min_by_key(|list| list[0].rank)?;
+            let (stub, rest) = first.split_first()?;
+            *first = rest;
+            Some(stub)
+        })
+        .filter(|stub| stub.names(call))
+    }
+
+    /// All for this call's method, in order.
+    fn naming(&self, call: &Call) -> Vec<&Arc<Mounted>> {
+        let all = self.named.all().chain(self.any.all());
+        let mut naming: Vec<_> = all.filter(|stub| stub.names(call)).collect();
+        naming.sort_by_key(|stub| stub.rank);
+        naming
+    }
+}
+
+/// The hash of what JSON stubs compare with: a call that streams both ways has one message when it is matched.
+fn request_hash(call: &Call) -> u64 {
+    let request = call.request_ref();
+    match call.shape() {
+        Some(Shape::BidiStreaming) => json::hash(request.get(0).unwrap_or_default()),
+        _ => json::hash(&request),
     }
 }
 
 impl Registry {
-    /// Mounts a stub; `resolved` is the full name of its method, where a schema tells it.
-    pub(crate) fn mount(&self, stub: Stub, resolved: Option<MethodName>) {
-        let label = stub.label().into();
-        let empty = || {
-            ReplyFn(Responder::Fixed(Arc::new(Reply::json(Value::Object(
-                Map::new(),
-            )))))
-        };
-        let mounted = Arc::new(Mounted {
-            method: resolved.or(stub.method),
-            matchers: stub.matchers,
-            reply: stub.reply.unwrap_or_else(empty).0,
-            label,
-        });
+    /// A number that nothing else in this mock has.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.mounted.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Mounts a stub. `method` is the full name of its method, where a schema tells it; `hashed` tells that its JSON is in
+    /// the form in which requests are printed.
+    pub(crate) fn mount(
+        &self,
+        mut stub: Stub,
+        method: Option<MethodName>,
+        hashed: bool,
+        place: &Location<'_>,
+    ) -> Arc<Mounted> {
+        stub.method = method.or(stub.method);
+        let mut mounted = Mounted::new(self.next_id(), stub, place);
+        if !hashed {
+            mounted.request_hash = None;
+        }
+        let mounted = Arc::new(mounted);
         let mut stubs = self.lock();
-        let list = match &mounted.method {
-            Some(method) => stubs.by_method.entry(method.bare().to_owned()).or_default(),
-            None => &mut stubs.any,
-        };
-        Arc::make_mut(list).push(mounted);
+        let bucket = stubs.bucket(mounted.method());
+        Arc::make_mut(bucket).insert(Arc::clone(&mounted));
+        mounted
+    }
+
+    pub(crate) fn unmount(&self, stub: &Mounted) {
+        // A call that has it in its list already does not get it.
+        stub.unmount();
+        let mut stubs = self.lock();
+        Arc::make_mut(stubs.bucket(stub.method())).remove(stub.server.id);
     }
 
     pub(crate) fn clear(&self) {
-        *self.lock() = Stubs::default();
+        let stubs = std::mem::take(&mut *self.lock());
+        for stub in stubs.all() {
+            stub.unmount();
+        }
     }
 
     /// The stub that serves this call. No lock is held while matchers run.
-    pub(crate) fn select(&self, call: &Call) -> Option<Arc<Mounted>> {
-        let (named, any) = self.candidates(call);
-        let order = named.iter().rev().chain(any.iter().rev());
-        order
-            .filter(|stub| stub.names(call))
-            .find(|stub| stub.accepts(call))
-            .cloned()
+    pub(crate) fn take(&self, call: &Call) -> Option<Taken> {
+        let candidates = self.candidates(call);
+        let mut order = candidates.in_order(call);
+        order.find_map(|stub| stub.accepts(call).then(|| stub.take()).flatten())
     }
 
-    /// The stub that serves this call whatever its messages are, and answers all calls alike: a call that streams need
-    /// not wait for a message then.
-    pub(crate) fn select_early(&self, call: &Call) -> Option<(Arc<Mounted>, bool)> {
-        let (named, any) = self.candidates(call);
-        let mut order = named.iter().rev().chain(any.iter().rev());
-        let first = order.find(|stub| stub.names(call))?;
-        let is_stream = first.fixed()?.is_stream();
-        Some((Arc::clone(first), is_stream))
+    /// The stub that serves this call whatever its messages are, when that is known before they come: it looks at none
+    /// of them, and answers all calls alike.
+    pub(crate) fn take_early(&self, call: &Call) -> Option<Taken> {
+        let candidates = self.candidates(call);
+        let bidi = call.shape() == Some(Shape::BidiStreaming);
+        for stub in candidates.naming(call) {
+            if stub.stands_aside().is_some() {
+                continue;
+            }
+            let ready = !stub.reads_messages() && stub.all_fixed(|reply| bidi || reply.is_stream());
+            if !ready {
+                return None;
+            }
+            if let Some(taken) = stub.accepts(call).then(|| stub.take()).flatten() {
+                return Some(taken);
+            }
+        }
+        None
     }
 
     /// Whether any stub is for this call's method.
     pub(crate) fn names(&self, call: &Call) -> bool {
-        let (named, any) = self.candidates(call);
-        named.iter().chain(any.iter()).any(|stub| stub.names(call))
+        let candidates = self.candidates(call);
+        let mut all = candidates.named.all().chain(candidates.any.all());
+        all.any(|stub| stub.names(call))
     }
 
-    /// The labels of the stubs for this call's method, and of all others.
-    pub(crate) fn labels(&self, call: &Call) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    /// The stubs for this call's method, in order.
+    pub(crate) fn naming(&self, call: &Call) -> Vec<Arc<Mounted>> {
+        let candidates = self.candidates(call);
+        candidates.naming(call).into_iter().cloned().collect()
+    }
+
+    /// All stubs, in the order of their mounting.
+    pub(crate) fn all(&self) -> Vec<Arc<Mounted>> {
         let stubs = self.lock();
-        let all: Vec<_> = stubs
-            .by_method
-            .values()
-            .chain([&stubs.any])
-            .flat_map(|list| list.iter().cloned())
-            .collect();
+        let mut all: Vec<_> = stubs.all().cloned().collect();
         drop(stubs);
-        let (near, far): (Vec<_>, Vec<_>) = all.into_iter().partition(|stub| stub.names(call));
-        let labels = |stubs: Vec<Arc<Mounted>>| {
-            let mut labels: Vec<_> = stubs.iter().map(|stub| Arc::clone(&stub.label)).collect();
-            labels.sort();
-            labels
-        };
-        (labels(near), labels(far))
+        all.sort_by_key(|stub| stub.server.id);
+        all
     }
 
-    fn candidates(&self, call: &Call) -> (Shared, Shared) {
+    fn candidates(&self, call: &Call) -> Candidates {
         let stubs = self.lock();
-        let bare = call
-            .full_name()
-            .rsplit(['/', '.'])
-            .next()
-            .unwrap_or_default();
-        let named = stubs
-            .by_method
-            .get(bare)
-            .map(Arc::clone)
-            .unwrap_or_default();
-        (named, Arc::clone(&stubs.any))
+        let name = call.full_name();
+        let bare = name.rsplit(['/', '.']).next().unwrap_or_default();
+        let named = stubs.by_method.get(bare).map(Arc::clone);
+        Candidates {
+            named: named.unwrap_or_default(),
+            any: Arc::clone(&stubs.any),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Stubs> {
         self.stubs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stubs {
+    fn bucket(&mut self, method: Option<&MethodName>) -> &mut Shared {
+        match method {
+            Some(method) => self.by_method.entry(method.bare().to_owned()).or_default(),
+            None => &mut self.any,
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Mounted>> {
+        let buckets = self.by_method.values().chain([&self.any]);
+        buckets.flat_map(|bucket| bucket.all())
     }
 }

@@ -1,32 +1,34 @@
 //! One reply on its way to the client.
 
 use crate::mock::journal::{Call, Outcome};
-use crate::mock::registry::Mounted;
-use crate::mock::reply::{Body, CallStream, CallStreamEnds, Payload, Reply, Responder};
+use crate::mock::mounted::Taken;
+use crate::mock::reading::{drain, forward, outcome_of, refusal};
+use crate::mock::reply::{Body, CallStream, CallStreamEnds, Delay, Payload, Reply, Responder};
+use crate::mock::verify::Findings;
 use crate::panics::{caught, caught_async};
 use crate::wire::message::Framed;
 use crate::wire::send::{self, Stopped};
 use crate::wire::{ReadError, Reader, status};
 use bytes::Bytes;
+use fastrand::Rng;
 use h2::{SendStream, server::SendResponse};
 use http::{Response, header::CONTENT_TYPE};
-use serde_json::Value;
 use std::{
-    fmt::Display,
     future::{pending, poll_fn},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, metadata::MetadataMap};
 
 /// One call that a stub serves.
-pub(crate) struct Responding {
+pub(crate) struct Responding<'a> {
     pub(crate) call: Call,
+    pub(crate) findings: &'a Findings,
     pub(crate) respond: SendResponse<Bytes>,
     pub(crate) reader: Reader,
     /// Whether request messages may still come.
@@ -36,27 +38,84 @@ pub(crate) struct Responding {
 /// The reply is not wanted any more: how the call ended instead.
 struct Gone(Outcome);
 
-impl Responding {
+/// Where everything random comes from.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    value: u64,
+    used: AtomicBool,
+}
+
+impl Seed {
+    pub(crate) fn new(value: u64) -> Self {
+        let used = AtomicBool::new(false);
+        Self { value, used }
+    }
+
+    /// The seed, if anything was drawn from it.
+    pub(crate) fn used(&self) -> Option<u64> {
+        self.used.load(Ordering::Relaxed).then_some(self.value)
+    }
+}
+
+/// What is random in the answer to one call, the same whenever the test is run with the same seed.
+struct Dice<'a> {
+    seed: &'a Seed,
+    attempt: u64,
+    rng: Rng,
+}
+
+impl<'a> Dice<'a> {
+    fn new(seed: &'a Seed, taken: &Taken) -> Self {
+        let attempt = taken.nth;
+        let stub = taken.stub.server.id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let call = attempt.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        Self {
+            seed,
+            attempt,
+            rng: Rng::with_seed(seed.value ^ stub ^ call.rotate_left(32)),
+        }
+    }
+
+    fn roll(&mut self, delay: &Delay) -> Duration {
+        if delay.is_random() {
+            self.seed.used.store(true, Ordering::Relaxed);
+        }
+        delay.of(self.attempt, &mut self.rng)
+    }
+}
+
+impl Responding<'_> {
     /// Answers as the stub says, and records how it ended.
-    pub(crate) async fn serve(mut self, stub: &Mounted) {
-        self.call.record_stub(Arc::clone(&stub.label));
-        if let Err(Gone(outcome)) = self.answer(stub).await {
+    pub(crate) async fn serve(mut self, taken: &Taken, seed: &Seed) {
+        self.call.record_server(Arc::clone(&taken.stub.server));
+        let dice = Dice::new(seed, taken);
+        if let Err(Gone(outcome)) = self.answer(taken, dice).await {
             self.call.finish(outcome);
         }
     }
 
-    async fn answer(&mut self, stub: &Mounted) -> Result<(), Gone> {
-        let made = make(stub, self.call.clone());
-        let reply = self.unless_gone(made).await?;
-        if let Some(delay) = reply.delay {
-            self.unless_gone(wait(delay)).await?;
+    async fn answer(&mut self, taken: &Taken, mut dice: Dice<'_>) -> Result<(), Gone> {
+        let made = make(taken.responder(), self.call.clone());
+        let reply = match self.unless_gone(made).await? {
+            Ok(reply) => reply,
+            Err(panic) => return self.refuse(&self.panicked(taken, &panic)),
+        };
+        if let Some(delay) = &reply.delay {
+            self.unless_gone(wait(dice.roll(delay))).await?;
+        }
+        if let Some(gate) = &reply.gate {
+            self.unless_gone(gate.pass()).await?;
         }
         match &reply.body {
+            Body::Never => self.unless_gone(pending()).await?,
             Body::Script {
                 messages,
                 pace,
                 end,
-            } => self.play(&reply, messages, *pace, end).await,
+            } => {
+                let pace = pace.as_ref().map(|pace| (pace, dice));
+                self.play(&reply, messages, pace, end).await
+            }
             Body::Channel(calls) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), true);
                 if calls.send(stream).is_err() {
@@ -68,7 +127,12 @@ impl Responding {
             Body::Handler(handler) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), false);
                 let running = caught_async(async move { handler(stream).await });
-                let running = async { running.await.map_err(panicked)? };
+                let (call, findings) = (self.call.clone(), self.findings);
+                let running = async move {
+                    running
+                        .await
+                        .map_err(|panic| panicked(findings, taken, &call, &panic))?
+                };
                 self.relay(&reply, ends, running).await
             }
         }
@@ -79,7 +143,7 @@ impl Responding {
         &mut self,
         reply: &Reply,
         messages: &[Payload],
-        pace: Option<Duration>,
+        mut pace: Option<(&Delay, Dice<'_>)>,
         end: &Status,
     ) -> Result<(), Gone> {
         let encoded: Result<Vec<_>, _> = messages
@@ -96,10 +160,11 @@ impl Responding {
         let mut stream = self.headers(reply.metadata.clone())?;
         let at_once = messages.len() == 1 && pace.is_none();
         for message in messages {
-            if let Some(pace) = pace {
-                self.pause(&mut stream, pace).await?;
+            if let Some((delay, dice)) = &mut pace {
+                let delay = dice.roll(delay);
+                self.recording(wait(delay), &mut stream).await?;
             }
-            self.call.record_reply(message.payload());
+            self.call.record_reply(message.payload(), false);
             let bytes = message.into_bytes();
             if at_once {
                 send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(&stopped))?;
@@ -151,7 +216,9 @@ impl Responding {
                 status = ends.ending.wait() => break status,
                 stopped = send::stopped(&mut stream) => return Err(self.gone(&stopped)),
                 forwarded = forward(&self.call, &mut self.reader, ends.requests.as_ref()), if self.open => {
-                    forwarded.map_err(|error| self.broken(&error))?;
+                    if let Err(error) = forwarded {
+                        return Err(self.broken(&error, Some(&mut stream)));
+                    }
                     // The holder of the stream sees the end of the requests.
                     ends.requests = None;
                     self.open = false;
@@ -166,7 +233,7 @@ impl Responding {
 
     /// Request messages wait meanwhile: they belong to the holder of the stream.
     async fn relay_one(&self, stream: &mut SendStream<Bytes>, reply: Framed) -> Result<(), Gone> {
-        self.call.record_reply(reply.payload());
+        self.call.record_reply(reply.payload(), false);
         let sent = send::data(stream, reply.into_bytes()).await;
         sent.map_err(|stopped| self.gone(&stopped))
     }
@@ -178,7 +245,7 @@ impl Responding {
         } else if self.open
             && let Ok(Some(message)) = self.reader.next().await
         {
-            self.call.record_request(message);
+            self.call.record_request(message, false);
         }
     }
 
@@ -187,13 +254,14 @@ impl Responding {
     }
 
     fn trailers_only(&mut self, status: &Status, trailers: MetadataMap) -> Result<(), Gone> {
-        self.call.finish(status.code().into());
+        self.call.finish_with(status, &trailers);
         let response = status::trailers_only(status, trailers);
         let sent = self.respond.send_response(response, true);
         sent.map(drop).map_err(|error| self.gone(&error.into()))
     }
 
     fn headers(&mut self, metadata: MetadataMap) -> Result<SendStream<Bytes>, Gone> {
+        self.call.record_metadata(&metadata);
         let mut response = Response::new(());
         *response.headers_mut() = metadata.into_headers();
         response
@@ -209,7 +277,7 @@ impl Responding {
         end: &Status,
         trailers: MetadataMap,
     ) -> Result<(), Gone> {
-        self.call.finish(end.code().into());
+        self.call.finish_with(end, &trailers);
         send::trailers(stream, status::trailers(end, trailers))
             .map_err(|stopped| self.gone(&stopped))
     }
@@ -221,18 +289,22 @@ impl Responding {
             sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
-        Err(self.broken(&error))
+        Err(self.broken(&error, Some(stream)))
     }
 
     /// Waits between two messages, while request messages go on being recorded.
-    async fn pause(&mut self, stream: &mut SendStream<Bytes>, delay: Duration) -> Result<(), Gone> {
+    async fn recording(
+        &mut self,
+        future: impl Future<Output = ()>,
+        stream: &mut SendStream<Bytes>,
+    ) -> Result<(), Gone> {
         let error = tokio::select! {
             biased;
-            () = wait(delay) => return Ok(()),
+            () = future => return Ok(()),
             stopped = send::stopped(stream) => return Err(self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
-        Err(self.broken(&error))
+        Err(self.broken(&error, Some(stream)))
     }
 
     /// Runs a future before the response has begun, until the client is gone.
@@ -243,7 +315,7 @@ impl Responding {
             output = future => return Ok(output),
             stopped = poll_fn(|cx| respond.poll_reset(cx)) => stopped,
             error = drain(&self.call, &mut self.reader), if self.open => {
-                return Err(self.broken(&error));
+                return Err(self.broken(&error, None));
             }
         };
         Err(self.gone(&stopped.into()))
@@ -256,65 +328,22 @@ impl Responding {
         })
     }
 
-    fn broken(&self, error: &ReadError) -> Gone {
-        Gone(outcome_of(&self.call, error))
-    }
-}
-
-/// How a call ended whose request could not be read.
-pub(crate) fn outcome_of(call: &Call, error: &ReadError) -> Outcome {
-    match error {
-        ReadError::Malformed(_) => refusal(error).code().into(),
-        ReadError::Stream(error) => match error.reason() {
-            Some(reason) if error.is_reset() && error.is_remote() => call.reset_now(reason),
-            _ => Outcome::Dropped,
-        },
-    }
-}
-
-/// What a client is told whose request could not be read.
-pub(crate) fn refusal(error: &ReadError) -> Status {
-    use crate::wire::message::Malformed;
-    match error {
-        ReadError::Malformed(malformed @ Malformed::TooLarge { .. }) => {
-            Status::resource_exhausted(malformed.to_string())
+    /// The request cannot be read any further. The client is told, if it is still there to be told.
+    fn broken(&mut self, error: &ReadError, stream: Option<&mut SendStream<Bytes>>) -> Gone {
+        let outcome = outcome_of(&self.call, error);
+        if let ReadError::Malformed(_) = error {
+            let status = refusal(error);
+            // It is recorded, and a client that has gone meanwhile changes nothing.
+            let _ = match stream {
+                Some(stream) => self.end(stream, &status, MetadataMap::new()),
+                None => self.refuse(&status),
+            };
         }
-        ReadError::Malformed(malformed) => Status::internal(malformed.to_string()),
-        ReadError::Stream(error) => Status::cancelled(error.to_string()),
+        Gone(outcome)
     }
-}
 
-/// Records what the client goes on sending. It ends only by an error.
-async fn drain(call: &Call, reader: &mut Reader) -> ReadError {
-    loop {
-        match reader.next().await {
-            Ok(Some(message)) => call.record_request(message),
-            Ok(None) => pending().await,
-            Err(error) => return error,
-        }
-    }
-}
-
-/// Hands request messages to the test, as fast as it takes them, to the end of the stream.
-async fn forward(
-    call: &Call,
-    reader: &mut Reader,
-    requests: Option<&mpsc::Sender<Value>>,
-) -> Result<(), ReadError> {
-    loop {
-        let Some(Ok(permit)) = (match requests {
-            Some(requests) => Some(requests.reserve().await),
-            None => None,
-        }) else {
-            // Nobody takes them: they are recorded, and a client that sends without end must not hang.
-            return Err(drain(call, reader).await);
-        };
-        let Some(message) = reader.next().await? else {
-            return Ok(());
-        };
-        let json = call.request_json(&message);
-        call.record_request(message);
-        permit.send(json);
+    fn panicked(&self, taken: &Taken, panic: &str) -> Status {
+        panicked(self.findings, taken, &self.call, panic)
     }
 }
 
@@ -325,21 +354,21 @@ async fn wait(delay: Duration) {
     }
 }
 
-/// Runs the stub's closure, if it has one. A panic becomes a status.
-async fn make(stub: &Mounted, call: Call) -> Arc<Reply> {
-    let made = match &stub.reply {
-        Responder::Fixed(reply) => return Arc::clone(reply),
-        Responder::Sync(closure) => caught(|| closure(&call)).map_err(panicked),
-        Responder::Async(closure) => caught_async(async move { closure(call).await })
-            .await
-            .map_err(panicked),
+/// Runs the stub's closure, if it has one. A panic comes back as its text.
+async fn make(responder: &Responder, call: Call) -> Result<Arc<Reply>, String> {
+    let made = match responder {
+        Responder::Fixed(reply) => return Ok(Arc::clone(reply)),
+        Responder::Sync(closure) => caught(|| closure(&call))?,
+        Responder::Async(closure) => caught_async(async move { closure(call).await }).await?,
     };
-    Arc::new(made.into())
+    Ok(Arc::new(made))
 }
 
-/// What the client is told whose stub has a bug.
-fn panicked(text: impl Display) -> Status {
-    Status::internal(brief(format!("the stub's reply panicked: {text}")))
+/// What the client is told whose stub has a bug. The test is told when it verifies.
+fn panicked(findings: &Findings, taken: &Taken, call: &Call, panic: &str) -> Status {
+    let label = taken.stub.label();
+    findings.add_panic(format!("the reply of {label} to {call} panicked: {panic}"));
+    Status::internal(brief(format!("the stub's reply panicked: {panic}")))
 }
 
 /// Headers have limits, 8 KiB in some implementations: a text of our own making stays well below.

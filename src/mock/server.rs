@@ -2,31 +2,41 @@
 
 use crate::address::Address;
 use crate::error::Error;
+use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::connection;
-use crate::mock::journal::{Call, Connection, Journal};
+use crate::mock::journal::{Call, Connection, Journal, Log, Redaction};
 use crate::mock::registry::Registry;
-use crate::mock::serve::Service;
-use crate::mock::stub::Stub;
+use crate::mock::respond::Seed;
+use crate::mock::serve::{Backends, Service};
+use crate::mock::verify::{Findings, Judged, Report, SEED};
 use crate::net::{Bind, Cut, Listener, Stream, Switched, SwitchedListener};
-use crate::schema::{MethodName, Schema, is_infrastructure};
+use crate::schema::Schema;
 use std::{
     collections::HashMap,
     fmt,
-    panic::Location,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
+use tonic::Code;
 use tonic_health::ServingStatus;
 
 /// A plugin server in the test's own process and runtime, that answers as its stubs say and records every call.
 ///
 /// It listens already when `start` returns. Dropping it frees the port or the socket file and closes all connections
 /// before `drop` returns; so keep it in a variable, not in `_`.
+///
+/// Dropping it also [verifies](Self::verify) that its stubs got what they expect and that no call came that no stub
+/// accepted, and panics with the report if not; unless the thread is panicking already, `verify` was called before, or
+/// [`verify_on_drop(false)`](crate::mock::MockServerBuilder::verify_on_drop) was said.
 ///
 /// ```
 /// use rpcplugin_testkit::{Call, MockServer, Stub, json};
@@ -47,20 +57,31 @@ use tonic_health::ServingStatus;
 #[must_use = "the server stops when it is dropped: bind it to a name, not to `_`"]
 pub struct MockServer {
     address: Address,
-    service: Arc<Service>,
+    pub(super) service: Arc<Service>,
     open: Arc<Open>,
     listener: Cut<Listener>,
     accepting: AbortHandle,
-    patience: Duration,
+    pub(super) patience: Duration,
+    allow_unmatched: bool,
+    /// Whether dropping it verifies.
+    verifies: AtomicBool,
 }
 
 /// What a server is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Settings {
     pub(super) bind: Bind,
     pub(super) schema: Option<Schema>,
     pub(super) message_limit: usize,
+    pub(super) journal_limit: usize,
+    pub(super) redaction: Redaction,
     pub(super) patience: Duration,
+    pub(super) unmatched: Code,
+    pub(super) allow_unmatched: bool,
+    pub(super) verify_on_drop: bool,
+    pub(super) seed: u64,
+    /// What unmatched calls go on to.
+    pub(super) proxied: Option<Arc<Backend>>,
 }
 
 /// The connections that are open.
@@ -83,9 +104,13 @@ impl MockServer {
         let service = Arc::new(Service {
             builtin: Builtin::new(settings.schema.as_ref()),
             schema: settings.schema,
-            journal: Journal::default(),
-            registry: Registry::default(),
+            log: Log::new(settings.journal_limit, settings.redaction),
+            registry: Arc::new(Registry::default()),
+            findings: Findings::default(),
+            backends: Backends::new(settings.proxied),
             message_limit: settings.message_limit,
+            unmatched: settings.unmatched,
+            seed: Seed::new(settings.seed),
         });
         let open = Arc::<Open>::default();
         let (switched, listener) = SwitchedListener::new(listener);
@@ -97,6 +122,8 @@ impl MockServer {
             listener,
             accepting: accepting.abort_handle(),
             patience: settings.patience,
+            allow_unmatched: settings.allow_unmatched,
+            verifies: AtomicBool::new(settings.verify_on_drop),
         })
     }
 
@@ -110,113 +137,6 @@ impl MockServer {
     #[must_use]
     pub fn uri(&self) -> String {
         self.address.uri()
-    }
-
-    /// Mounts a stub, at any time, also while calls run.
-    ///
-    /// A stub for a method comes before one for any call; of two alike, the one mounted later comes first.
-    ///
-    /// # Panics
-    ///
-    /// When the server has a schema and the stub's method is not in it, or is ambiguous (the candidates are listed), and
-    /// when the stub is for one of the services that the mock has itself, such as health.
-    #[track_caller]
-    pub fn mount(&self, stub: Stub) {
-        let resolved = match &stub.method {
-            Some(name) => self.resolve(name),
-            None => None,
-        };
-        self.service.registry.mount(stub, resolved);
-    }
-
-    #[track_caller]
-    fn resolve(&self, name: &MethodName) -> Option<MethodName> {
-        if is_infrastructure(name.as_str()) {
-            panic!(
-                "`{}` is served by the mock itself: use `set_health` for its health",
-                name.as_str()
-            );
-        }
-        let schema = self.service.schema.as_ref()?;
-        match schema.method(name.as_str()) {
-            Ok(method) => Some(MethodName::full(method.full_name())),
-            // A service that the schema does not have at all can be served with prost messages.
-            Err(_) if !schema.has_service_of(name) => None,
-            Err(error) => panic!("cannot mount the stub: {error}"),
-        }
-    }
-
-    /// Every call so far, matched or not, in the order of arrival. Calls to the mock's own services (health, reflection)
-    /// are not among them: see [`calls_to`](Self::calls_to).
-    ///
-    /// A call is here as soon as its request message is, or its headers when the client streams.
-    #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
-        self.service.journal.calls()
-    }
-
-    /// Every call so far to the method of that name: `Method`, `Service.Method`, `pkg.Service.Method` or
-    /// `pkg.Service/Method`. Calls to the mock's own services count too: `calls_to("grpc.health.v1.Health/Check")`.
-    #[must_use]
-    pub fn calls_to(&self, method: &str) -> Vec<Call> {
-        self.service.journal.calls_to(method)
-    }
-
-    /// Waits until there are `n` calls or more, and returns all.
-    ///
-    /// ```
-    /// # use rpcplugin_testkit::{MockServer, Stub, json};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let server = MockServer::start().await;
-    /// server.mount(Stub::any().reply(json!({})));
-    ///
-    /// // The code under test calls in its own time.
-    /// let client = server.client().await;
-    /// tokio::spawn(async move { client.call("Register", json!({"id": 7})).await });
-    ///
-    /// assert_eq!(server.wait_for_calls(1).await, [("Register", json!({"id": 7}))]);
-    /// # }
-    /// ```
-    ///
-    /// Cancel safe.
-    ///
-    /// # Panics
-    ///
-    /// When they do not come in time (10 s, or [`patience`](crate::mock::MockServerBuilder::patience)); the text lists those that did.
-    #[track_caller]
-    pub fn wait_for_calls(&self, n: usize) -> impl Future<Output = Vec<Call>> + Send + '_ {
-        let place = Location::caller();
-        self.service.journal.wait_for(n, self.patience, place)
-    }
-
-    /// Waits for the first call that this method has not returned yet.
-    ///
-    /// Cancel safe.
-    ///
-    /// # Panics
-    ///
-    /// When none comes in time (10 s, or [`patience`](crate::mock::MockServerBuilder::patience)); the text lists those that did.
-    #[track_caller]
-    pub fn next_call(&self) -> impl Future<Output = Call> + Send + '_ {
-        let place = Location::caller();
-        self.service.journal.next(self.patience, place)
-    }
-
-    /// The journal as text: one line for each call, and for each request that was no gRPC call.
-    #[must_use]
-    pub fn journal(&self) -> String {
-        self.service
-            .journal
-            .listing()
-            .trim_start_matches('\n')
-            .to_owned()
-    }
-
-    /// Forgets all stubs and all calls. Connections stay.
-    pub fn reset(&self) {
-        self.service.registry.clear();
-        self.service.journal.clear();
     }
 
     /// Sets what the health service tells of a service, `""` for the server as a whole. Watchers are told at once.
@@ -248,12 +168,56 @@ impl Drop for MockServer {
         for connection in open.values() {
             connection.cut();
         }
+        if thread::panicking() {
+            self.tell_seed();
+        } else if self.verifies.load(Ordering::Acquire)
+            && let Err(report) = self.judge(Vec::new(), 0)
+        {
+            panic!("{report}{ON_DROP}");
+        }
+    }
+}
+
+/// A test that returns an error drops its server on the way, and nothing tells the server so.
+const ON_DROP: &str = "\n(verified when the server was dropped; in a test that returns a `Result`, an error on its way out is \
+    hidden by this: build the server with `.verify_on_drop(false)` and end the test with `server.verify().await?`)";
+
+/// Verdict.
+impl MockServer {
+    /// What is not as expected, now. It is not asked again when the server is dropped.
+    pub(super) fn judge(&self, in_flight: Vec<Call>, arriving: usize) -> Result<(), Report> {
+        self.verifies.store(false, Ordering::Release);
+        let journal = Journal::new(Arc::clone(&self.service.log));
+        let judged = Judged {
+            server: &self.address,
+            registry: &self.service.registry,
+            findings: &self.service.findings,
+            allow_unmatched: self.allow_unmatched,
+            in_flight,
+            arriving,
+            journal: &journal,
+            seed: self.service.seed.used(),
+        };
+        judged.judge()
+    }
+
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failing test must be told its seed, and panics cannot be nested"
+    )]
+    fn tell_seed(&self) {
+        if let Some(seed) = self.service.seed.used() {
+            eprintln!(
+                "the mock server at {} drew its delays from the seed {seed}: {SEED}={seed} repeats them",
+                self.address
+            );
+        }
     }
 }
 
 impl fmt::Debug for MockServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (calls, connections) = (self.calls().len(), self.connections());
+        let (calls, connections) = (self.service.log.arrived(), self.connections());
         write!(
             f,
             "MockServer({}, {calls} calls, {connections} connections)",
@@ -299,8 +263,8 @@ async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Servic
         let Some((id, stream)) = open.add(stream) else {
             return;
         };
-        let news = Arc::clone(&service.journal.news);
-        let connection = Arc::new(Connection { id, peer, news });
+        let shared = Arc::clone(&service.log.shared);
+        let connection = Arc::new(Connection { id, peer, shared });
         let (open, service) = (Arc::clone(&open), Arc::clone(&service));
         tokio::spawn(async move {
             connection::serve(stream, connection, service).await;

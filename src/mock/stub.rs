@@ -1,29 +1,67 @@
-//! A specification: which calls, and what is answered.
+//! A specification: which calls, how often, and what is answered.
 
 use crate::mock::matcher::Matcher;
-use crate::mock::reply::{IntoReply, ReplyFn};
-use crate::schema::MethodName;
-use std::{fmt, panic::Location};
+use crate::mock::reply::{IntoReply, Responder};
+use crate::mock::sequence::Sequence;
+use crate::mock::times::Times;
+use crate::schema::{Method, MethodName};
+use std::{fmt, panic::Location, sync::Arc};
 
 /// Which calls, and what they get. Mount it with [`MockServer::mount`](crate::MockServer::mount).
 ///
-/// A stub without a reply answers with an empty message.
+/// A stub without a reply answers with a message whose fields have their defaults.
 ///
 /// ```
-/// use rpcplugin_testkit::{Call, Code, Reply, Stub, json};
+/// use rpcplugin_testkit::{Call, Code, Reply, Status, Stub, json, matchers::{field, metadata}};
 ///
 /// Stub::any().reply(|call: &Call| json!({"success": true, "method": call.method()}));
 /// Stub::method("Get").when(json!({"key": "a"})).reply(json!({"value": 1}));
+/// Stub::method("Put").when(field("entry.size", 0)).when(metadata("x-tenant", "blue")).reply(json!({}));
 /// Stub::method("kv.v1.Store/Put").named("full disk").reply(Reply::status(Code::ResourceExhausted, "disk full"));
 /// Stub::method("Slow").reply(|call: Call| async move { json!({"echo": call.request()}) });
+///
+/// // Fails twice, then succeeds, and expects three calls or four.
+/// Stub::method("Get").reply(Status::unavailable("warming up")).repeat(2).then(json!({"value": 1})).times(3..=4);
 /// ```
+///
+/// # Which stub serves a call
+///
+/// Of the stubs for the call's method, in this order, the first whose conditions accept the call and which has replies left:
+///
+/// 1. the one with the higher [priority](Self::priority);
+/// 2. of equal priority, one for the method before one for [any](Self::any);
+/// 3. of those, the one that was mounted later.
+///
+/// So a test puts its special case in front of what its fixture mounted. Calls that run at the same time are counted
+/// exactly: a stub with [`at_most(2)`](Self::at_most) serves two of them, whichever come first.
 #[must_use = "a stub does nothing until it is mounted"]
 pub struct Stub {
     pub(crate) method: Option<MethodName>,
-    pub(crate) matchers: Vec<Box<dyn Matcher>>,
-    pub(crate) reply: Option<ReplyFn>,
-    name: Option<String>,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) replies: Vec<Replies>,
+    /// Whether the last reply serves all later calls.
+    pub(crate) sticks: bool,
+    pub(crate) times: Option<Times>,
+    pub(crate) at_most: Option<u64>,
+    pub(crate) priority: i32,
+    pub(crate) sequence: Option<Sequence>,
+    pub(crate) name: Option<String>,
+    /// Where it is from, when that is no line of a test.
+    origin: Option<String>,
     place: &'static Location<'static>,
+}
+
+/// A matcher, and where it was given.
+pub(crate) struct Condition {
+    pub(crate) matcher: Box<dyn Matcher>,
+    pub(crate) place: &'static Location<'static>,
+}
+
+/// A reply, and how many calls in a row get it.
+#[derive(Clone)]
+pub(crate) struct Replies {
+    pub(crate) responder: Arc<Responder>,
+    pub(crate) count: u64,
 }
 
 impl Stub {
@@ -43,23 +81,99 @@ impl Stub {
     fn new(method: Option<MethodName>) -> Self {
         Self {
             method,
-            matchers: Vec::new(),
-            reply: None,
+            conditions: Vec::new(),
+            replies: Vec::new(),
+            sticks: true,
+            times: None,
+            at_most: None,
+            priority: 0,
+            sequence: None,
             name: None,
+            origin: None,
             place: Location::caller(),
         }
     }
 
-    /// Narrows it to calls that the matcher accepts: a closure over the call, or JSON that the request equals. All of
-    /// several must accept.
+    /// Narrows it to calls that the matcher accepts: JSON that the request equals, one of [`matchers`](crate::matchers), or
+    /// a closure over the call. All of several must accept.
+    #[track_caller]
     pub fn when(mut self, matcher: impl Matcher + 'static) -> Self {
-        self.matchers.push(Box::new(matcher));
+        self.conditions.push(Condition {
+            matcher: matcher.boxed(),
+            place: Location::caller(),
+        });
         self
     }
 
-    /// What it answers: JSON, a [`Reply`](crate::Reply), a [`Status`](crate::Status), or a closure; see [`IntoReply`].
+    /// What it answers: JSON, a [`Reply`](crate::Reply), a [`Status`](crate::Status), or a closure; see [`IntoReply`]. It
+    /// replaces all replies that were given before.
     pub fn reply<How>(mut self, reply: impl IntoReply<How>) -> Self {
-        self.reply = Some(reply.into_reply());
+        self.replies.clear();
+        self.then(reply)
+    }
+
+    /// What it answers next, after each of the replies before was given once (or as often as [`repeat`](Self::repeat)
+    /// says). The last one sticks, unless [`then_unmatched`](Self::then_unmatched) is said.
+    pub fn then<How>(mut self, reply: impl IntoReply<How>) -> Self {
+        self.replies.push(Replies {
+            responder: Arc::new(reply.into_reply().0),
+            count: 1,
+        });
+        self.sticks = true;
+        self
+    }
+
+    /// How many calls in a row get the reply that was given last, when another one follows.
+    ///
+    /// # Panics
+    ///
+    /// When no reply was given, or `n` is zero.
+    #[track_caller]
+    pub fn repeat(mut self, n: u64) -> Self {
+        let Some(last) = self.replies.last_mut() else {
+            panic!("`repeat` is about the reply before it, and there is none");
+        };
+        assert!(n > 0, "a reply that is given to no call: leave it out");
+        last.count = n;
+        self
+    }
+
+    /// When all its replies were given, it stands aside: the next stub in order is asked.
+    pub fn then_unmatched(mut self) -> Self {
+        self.sticks = false;
+        self
+    }
+
+    /// How many calls it expects: a number or a range. It goes on answering beyond that, and
+    /// [verification](crate::MockServer::verify) fails.
+    pub fn times(mut self, times: impl Into<Times>) -> Self {
+        self.times = Some(times.into());
+        self
+    }
+
+    /// It expects no call. One that comes gets `FAILED_PRECONDITION`, unless a reply was given, and
+    /// [verification](crate::MockServer::verify) fails.
+    pub fn never(self) -> Self {
+        self.times(0)
+    }
+
+    /// It serves so many calls and then stands aside: the next stub in order is asked.
+    pub fn at_most(mut self, n: u64) -> Self {
+        self.at_most = Some(n);
+        self
+    }
+
+    /// The higher comes first. Default: 0.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// It serves only in its turn, and expects one call if [`times`](Self::times) does not say otherwise. See [`Sequence`].
+    ///
+    /// Its place is that of its mounting among the stubs of the sequence.
+    pub fn in_sequence(mut self, sequence: &Sequence) -> Self {
+        self.sequence = Some(sequence.clone());
         self
     }
 
@@ -69,10 +183,33 @@ impl Stub {
         self
     }
 
-    /// Its name, or its method and where it was made.
-    pub(crate) fn label(&self) -> String {
-        let (name, method, place) = (self.name.as_deref(), self.method.as_ref(), self.place);
-        match (name, method) {
+    /// What stands for its place in messages.
+    pub(crate) fn from(mut self, origin: String) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Tells its matchers the method's types.
+    pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
+        self.conditions.iter_mut().try_for_each(|condition| {
+            let place = condition.place;
+            let matcher = &mut condition.matcher;
+            matcher.prepare(method).map_err(|problem| {
+                format!(
+                    "{} can match no call of {}: {problem} (.when at {place})",
+                    matcher.describe(),
+                    method.full_name()
+                )
+            })
+        })
+    }
+
+    /// Its name, or its method, and a place.
+    pub(crate) fn label(&self, place: &Location<'_>) -> String {
+        if let Some(origin) = &self.origin {
+            return origin.clone();
+        }
+        match (self.name.as_deref(), self.method.as_ref()) {
             (Some(name), _) => format!("`{name}` ({place})"),
             (None, Some(method)) => format!("Stub::method({:?}) ({place})", method.as_str()),
             (None, None) => format!("Stub::any() ({place})"),
@@ -82,10 +219,17 @@ impl Stub {
 
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conditions = self.conditions.iter().map(|one| one.matcher.describe());
         f.debug_struct("Stub")
-            .field("label", &self.label())
-            .field("matchers", &self.matchers.len())
-            .field("reply", &self.reply)
-            .finish()
+            .field("label", &self.label(self.place))
+            .field("conditions", &conditions.collect::<Vec<_>>())
+            .field("replies", &self.replies)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} × {}", self.responder, self.count)
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind};
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use prost_types::{ListValue, Struct, value::Kind as StructKind};
 use serde_json::{Map, Number, Value};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 const PRINTED: SerializeOptions = SerializeOptions::new()
     .skip_default_fields(false)
@@ -21,6 +22,15 @@ pub(crate) fn from_message(message: &DynamicMessage) -> Value {
         .unwrap_or_else(|error| Value::String(format!("<{error}>")))
 }
 
+/// Encoded bytes of that type as JSON without the fields that have their default. `None`, when they are no such message.
+pub(crate) fn sparse(descriptor: &MessageDescriptor, bytes: &[u8]) -> Option<Value> {
+    const SPARSE: SerializeOptions = PRINTED.skip_default_fields(true);
+    let message = DynamicMessage::decode(descriptor.clone(), bytes).ok()?;
+    message
+        .serialize_with_options(serde_json::value::Serializer, &SPARSE)
+        .ok()
+}
+
 /// Encoded bytes of that type as JSON.
 pub(crate) fn from_bytes(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, Error> {
     let message = DynamicMessage::decode(descriptor.clone(), bytes).map_err(|error| {
@@ -28,6 +38,15 @@ pub(crate) fn from_bytes(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result
         Error::new(Kind::Message, text).caused_by(error)
     })?;
     Ok(from_message(&message))
+}
+
+/// Whether the bytes are a message of that type that its JSON has whole.
+pub(crate) fn is_lossless(descriptor: &MessageDescriptor, bytes: &[u8]) -> bool {
+    let message = DynamicMessage::decode(descriptor.clone(), bytes);
+    message.is_ok_and(|message| {
+        let back = to_message(descriptor, &from_message(&message));
+        back.is_ok_and(|back| back == message)
+    })
 }
 
 /// JSON as a message of that type. An unknown field is an error, `null` is an unset one.
@@ -192,4 +211,35 @@ fn same_number(left: &Number, right: &Number) -> bool {
         .map(i128::from)
         .or_else(|| integer.as_u64().map(i128::from));
     double.fract() == 0.0 && Some(back) == exact && rounded == double
+}
+
+/// A hash that [`same`] values have in common.
+pub(crate) fn hash(json: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match json {
+        Value::Null => 0_u8.hash(&mut hasher),
+        Value::Bool(value) => value.hash(&mut hasher),
+        // Numbers are the same by value, so an integer is hashed as the double next to it; and there is one zero.
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap_or_default();
+            let number = if number == 0.0 { 0.0 } else { number };
+            number.to_bits().hash(&mut hasher);
+        }
+        Value::String(text) => text.hash(&mut hasher),
+        Value::Array(values) => {
+            for value in values {
+                hash(value).hash(&mut hasher);
+            }
+        }
+        // In whatever order they stand.
+        Value::Object(fields) => {
+            let sum = fields.iter().fold(0_u64, |sum, (name, value)| {
+                let mut hasher = DefaultHasher::new();
+                (name, hash(value)).hash(&mut hasher);
+                sum.wrapping_add(hasher.finish())
+            });
+            sum.hash(&mut hasher);
+        }
+    }
+    hasher.finish()
 }

@@ -7,18 +7,27 @@
 //! - `reflection`: a [`Schema`] asked from a server.
 //! - `infrastructure`: the services that every server may have.
 //! - `json`: JSON ↔ protobuf, and comparing JSON by value.
+//! - `partial`: JSON that names some fields of a message.
+//! - `path`: the path to a field.
+//! - `diff`: where two JSON values differ.
 
+mod diff;
 mod infrastructure;
 pub(crate) mod json;
 mod method;
 mod name;
+mod partial;
+mod path;
 mod pool;
 mod reflection;
 pub(crate) mod schemaless;
 
+pub(crate) use diff::{Extent, brief, differences};
 pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};
 pub(crate) use name::{MethodName, dotted, is_infrastructure};
+pub(crate) use partial::canonical;
+pub(crate) use path::{FieldPath, Leaf};
 pub use pool::Schema;
 pub(crate) use pool::list;
 pub(crate) use reflection::{Reflected, reflect};

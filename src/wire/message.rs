@@ -24,6 +24,14 @@ impl Framed {
         Self(buffer.freeze())
     }
 
+    /// A message that is encoded already.
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        let mut buffer = BytesMut::with_capacity(PREFIX + payload.len());
+        put_prefix(&mut buffer, payload.len());
+        buffer.extend_from_slice(payload);
+        Self(buffer.freeze())
+    }
+
     /// The message without its prefix.
     pub(crate) fn payload(&self) -> Bytes {
         self.0.slice(PREFIX..)

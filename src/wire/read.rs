@@ -4,13 +4,19 @@ use crate::wire::message::{Malformed, Splitter};
 use crate::wire::receive::Receive;
 use bytes::Bytes;
 use h2::RecvStream;
-use std::future::poll_fn;
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
 
 /// Reads length-prefixed messages.
 #[derive(Debug)]
 pub(crate) struct Reader {
     receive: Receive,
     splitter: Splitter,
+    /// Copies of what was read, if they are wanted.
+    kept: Option<VecDeque<Bytes>>,
 }
 
 /// Why there is no next message.
@@ -26,23 +32,44 @@ impl Reader {
         Self {
             receive: Receive::new(stream),
             splitter: Splitter::new(limit),
+            kept: None,
         }
+    }
+
+    /// From now on keeps what it reads, for somebody who reads it again.
+    pub(crate) fn keep(&mut self) {
+        self.kept = Some(VecDeque::new());
+    }
+
+    /// What was kept. From now on nothing is.
+    pub(crate) fn kept(&mut self) -> VecDeque<Bytes> {
+        self.kept.take().unwrap_or_default()
     }
 
     /// The next message, `None` at the end of the stream.
     ///
     /// Cancel safe: what was read is kept.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
         loop {
             if let Some(message) = self.splitter.next().map_err(ReadError::Malformed)? {
-                return Ok(Some(message));
+                if let Some(kept) = &mut self.kept {
+                    kept.push_back(message.clone());
+                }
+                return Poll::Ready(Ok(Some(message)));
             }
-            match poll_fn(|cx| self.receive.poll_data(cx)).await {
+            match ready!(self.receive.poll_data(cx)) {
                 Some(Ok(data)) => self.splitter.push(data),
-                Some(Err(error)) => return Err(ReadError::Stream(error)),
+                Some(Err(error)) => return Poll::Ready(Err(ReadError::Stream(error))),
                 None => {
                     self.splitter.finish().map_err(ReadError::Malformed)?;
-                    return Ok(None);
+                    return Poll::Ready(Ok(None));
                 }
             }
         }

@@ -123,7 +123,7 @@ async fn a_call_prints_as_the_tuple_that_it_compares_with() {
     ];
     assert_eq!(printed, expected);
     assert_eq!(
-        server.journal(),
+        server.journal().to_string(),
         expected
             .iter()
             .enumerate()

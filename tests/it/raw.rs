@@ -124,7 +124,7 @@ async fn what_is_no_grpc_gets_an_http_status_and_is_no_call() {
         assert_eq!(exchange(&requests, alike, &[b"{}"]).await.0, 415, "{kind}");
     }
     assert!(server.calls().is_empty());
-    let told = server.journal();
+    let told = server.journal().to_string();
     assert!(
         told.starts_with("  no gRPC call: GET / with application/grpc from 127.0.0.1:"),
         "{told}"

@@ -4,7 +4,7 @@
 //! `tonic-reflection`'s messages. (Its own server ends the stream at an unknown symbol, where the protocol has an error
 //! response and goes on: `grpcio`'s client breaks by that.)
 
-use crate::mock::builtin::service::BuiltinService;
+use crate::mock::backend::Backend;
 use crate::proto;
 use crate::schema::{Schema, infrastructure};
 use prost_reflect::{DescriptorPool, FileDescriptor};
@@ -18,7 +18,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 /// The reflection services of a schema, or of the schemaless plugin service.
 pub(super) struct Reflection {
     schema: Option<Schema>,
-    services: OnceLock<(BuiltinService, BuiltinService)>,
+    services: OnceLock<(Backend, Backend)>,
 }
 
 impl Reflection {
@@ -29,15 +29,15 @@ impl Reflection {
         }
     }
 
-    pub(super) fn v1(&self) -> &BuiltinService {
+    pub(super) fn v1(&self) -> &Backend {
         &self.services().0
     }
 
-    pub(super) fn v1alpha(&self) -> &BuiltinService {
+    pub(super) fn v1alpha(&self) -> &Backend {
         &self.services().1
     }
 
-    fn services(&self) -> &(BuiltinService, BuiltinService) {
+    fn services(&self) -> &(Backend, Backend) {
         self.services.get_or_init(|| {
             let known = Arc::new(Known::new(self.schema.as_ref()));
             (v1::service(Arc::clone(&known)), v1alpha::service(known))
@@ -163,8 +163,8 @@ macro_rules! version {
                 server_reflection_server::{ServerReflection, ServerReflectionServer},
             };
 
-            pub(super) fn service(known: Arc<Known>) -> BuiltinService {
-                BuiltinService::new(ServerReflectionServer::new(Answering(known)))
+            pub(super) fn service(known: Arc<Known>) -> Backend {
+                Backend::tonic(ServerReflectionServer::new(Answering(known)))
             }
 
             struct Answering(Arc<Known>);

@@ -4,21 +4,14 @@ use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::mock::journal::message::RecordedMessage;
 use crate::mock::journal::outcome::Outcome;
-use crate::mock::journal::target::{Arrived, Target};
-use crate::schema::{MethodName, Shape, json, schemaless};
-use crate::wire::message::Framed;
-use bytes::Bytes;
-use h2::Reason;
+use crate::mock::journal::record::Record;
+use crate::mock::journal::target::Target;
+use crate::schema::{MethodName, Shape, schemaless};
 use prost::Message;
 use serde_json::Value;
-use std::{
-    fmt,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
+use tonic::{Code, Status, metadata::MetadataMap};
 
 /// A call that the mock received, matched or not.
 ///
@@ -40,28 +33,6 @@ use tonic::metadata::MetadataMap;
 /// ```
 #[derive(Clone)]
 pub struct Call(pub(super) Arc<Record>);
-
-pub(super) struct Record {
-    pub(super) target: Target,
-    arrived: Arrived,
-    /// The JSON of a single request, decoded once.
-    request: OnceLock<Value>,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    requests: Vec<Stored>,
-    replies: Vec<Stored>,
-    stub: Option<Arc<str>>,
-    ended: Option<(Instant, Outcome)>,
-}
-
-#[derive(Clone, Debug)]
-struct Stored {
-    at: Instant,
-    bytes: Bytes,
-}
 
 /// What was called.
 impl Call {
@@ -124,21 +95,21 @@ impl Call {
     /// `Null`, when the mock has no schema for the method; [`message`](Self::message) decodes it all the same.
     #[must_use]
     pub fn request(&self) -> Value {
+        self.request_ref().into_owned()
+    }
+
+    /// The same without a copy, where it is kept decoded.
+    pub(crate) fn request_ref(&self) -> Cow<'_, Value> {
         if self.shape().is_some_and(Shape::streams_requests) {
-            return self.requests().iter().map(RecordedMessage::json).collect();
+            let requests = self.requests();
+            return Cow::Owned(requests.iter().map(RecordedMessage::json).collect());
         }
-        let requests = self.progress().requests.first().cloned();
-        let Some(only) = requests else {
-            return Value::Null;
+        let only = self.progress().requests.first().cloned();
+        let Some(only) = only else {
+            return Cow::Owned(Value::Null);
         };
-        let decode = || {
-            self.0
-                .target
-                .request()
-                .json(&only.bytes)
-                .unwrap_or_default()
-        };
-        self.0.request.get_or_init(decode).clone()
+        let decode = || self.request_json(&only.bytes);
+        Cow::Borrowed(self.0.request.get_or_init(decode))
     }
 
     /// The first request message as a prost type.
@@ -164,11 +135,12 @@ impl Call {
         let stored = self.progress().requests.clone();
         stored
             .into_iter()
-            .map(|stored| RecordedMessage::new(stored.at, stored.bytes, form.clone()))
+            .map(|stored| RecordedMessage::new(stored, form.clone()))
             .collect()
     }
 
-    /// The request metadata, with the HTTP headers that gRPC adds.
+    /// The request metadata, with the HTTP headers that gRPC adds. `{:?}` does not show
+    /// [secrets](crate::mock::MockServerBuilder::redact).
     #[must_use]
     pub fn metadata(&self) -> &MetadataMap {
         &self.0.arrived.metadata
@@ -221,14 +193,37 @@ impl Call {
         let stored = self.progress().replies.clone();
         stored
             .into_iter()
-            .map(|stored| RecordedMessage::new(stored.at, stored.bytes, form.clone()))
+            .map(|stored| RecordedMessage::new(stored, form.clone()))
             .collect()
     }
 
-    /// The stub that serves it: its name, or its method and where it was made. `None`, when none matched.
+    /// What serves it: the stub's name, or its method, and where it was mounted; or the service behind the mock. `None`,
+    /// when nothing matched.
     #[must_use]
     pub fn stub(&self) -> Option<String> {
-        self.progress().stub.as_deref().map(str::to_owned)
+        let progress = self.progress();
+        progress.server.as_ref().map(|server| server.label.clone())
+    }
+
+    /// The metadata that was sent before the first reply (the response headers), without gRPC's own.
+    #[must_use]
+    pub fn reply_metadata(&self) -> MetadataMap {
+        let progress = self.progress();
+        progress.metadata.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// The status that was sent, with its details, and with the trailers as its metadata. `None` while the call runs, and
+    /// when it ended without one.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        let progress = self.progress();
+        let plain = match progress.ended?.1 {
+            Outcome::Ok => Code::Ok,
+            Outcome::Status(code) => code,
+            _ => return None,
+        };
+        let status = progress.status.as_deref().cloned();
+        Some(status.unwrap_or_else(|| Status::new(plain, "")))
     }
 
     /// How it ended, `None` while it runs.
@@ -248,137 +243,12 @@ impl Call {
     /// Cancel safe.
     pub async fn ended(&self) -> Outcome {
         loop {
-            let mut news = pin!(self.0.arrived.connection.news.notified());
+            let mut news = pin!(self.0.arrived.connection.shared.news.notified());
             news.as_mut().enable();
             if let Some(outcome) = self.outcome() {
                 return outcome;
             }
             news.await;
         }
-    }
-}
-
-/// Recording.
-impl Call {
-    pub(crate) fn new(target: Target, arrived: Arrived) -> Self {
-        Self(Arc::new(Record {
-            target,
-            arrived,
-            request: OnceLock::new(),
-            progress: Mutex::default(),
-        }))
-    }
-
-    pub(crate) fn is_typed(&self) -> bool {
-        matches!(self.0.target, Target::Typed(_))
-    }
-
-    pub(crate) fn has_request(&self) -> bool {
-        !self.progress().requests.is_empty()
-    }
-
-    pub(crate) fn is_builtin(&self) -> bool {
-        self.0.arrived.builtin
-    }
-
-    pub(crate) fn record_request(&self, bytes: Bytes) {
-        let at = Instant::now();
-        self.progress().requests.push(Stored { at, bytes });
-        self.tell();
-    }
-
-    pub(crate) fn record_reply(&self, bytes: Bytes) {
-        let at = Instant::now();
-        self.progress().replies.push(Stored { at, bytes });
-        self.tell();
-    }
-
-    pub(crate) fn record_stub(&self, label: Arc<str>) {
-        self.progress().stub = Some(label);
-    }
-
-    /// Ends the record. What is told first stays.
-    pub(crate) fn finish(&self, outcome: Outcome) {
-        self.progress()
-            .ended
-            .get_or_insert_with(|| (Instant::now(), outcome));
-        self.tell();
-    }
-
-    /// What a reset by the client at this moment means.
-    pub(crate) fn reset_now(&self, reason: Reason) -> Outcome {
-        match reason {
-            Reason::CANCEL => self.cancelled_now(),
-            reason => Outcome::Reset(reason),
-        }
-    }
-
-    fn cancelled_now(&self) -> Outcome {
-        let Some(timeout) = self.timeout() else {
-            return Outcome::Cancelled;
-        };
-        let slack = (timeout / 10).max(Duration::from_millis(20));
-        if self.received_at().elapsed() + slack >= timeout {
-            Outcome::DeadlineExceeded
-        } else {
-            Outcome::Cancelled
-        }
-    }
-
-    /// A request message of this call as JSON.
-    pub(crate) fn request_json(&self, bytes: &[u8]) -> Value {
-        self.0.target.request().json(bytes).unwrap_or_default()
-    }
-
-    /// JSON as a reply to this call.
-    pub(crate) fn encode_reply(&self, reply: &Value) -> Result<Framed, Error> {
-        match &self.0.target {
-            Target::Typed(method) => Ok(Framed::encode(&json::to_message(method.output(), reply)?)),
-            Target::Schemaless { .. } => json::to_struct(reply)
-                .map(|fields| Framed::encode(&fields))
-                .map_err(|problem| {
-                    Error::new(
-                        Kind::Message,
-                        format!("the reply to a schemaless call is {problem}"),
-                    )
-                }),
-            Target::Opaque(path) => Err(Error::new(
-                Kind::Message,
-                format!(
-                    "the reply to {path} is JSON, and the mock has no schema for that method: give \
-                     `MockServer::builder()` its `.descriptor_set(..)`, or reply with `Reply::message(..)`"
-                ),
-            )),
-        }
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.0
-            .progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self) {
-        self.0.arrived.connection.news.notify_waiters();
-    }
-}
-
-impl fmt::Debug for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod size {
-    use crate::mock::journal::call::Record;
-
-    /// A header map alone is 96 bytes; the record itself must stay small beside it.
-    #[test]
-    fn a_record_is_small() {
-        assert!(size_of::<Record>() <= 400, "{}", size_of::<Record>());
     }
 }

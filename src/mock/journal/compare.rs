@@ -10,14 +10,13 @@ impl Call {
     /// Whether the request is this JSON: numbers by value, fields that are left out as their defaults.
     #[must_use]
     pub fn request_is(&self, expected: &Value) -> bool {
-        let actual = self.request();
         let expected = self.normalize(expected);
-        json::same(&actual, &expected)
+        json::same(&self.request_ref(), &expected)
     }
 
     /// The JSON with the defaults of its message type filled in, or as it is when it does not fit the type.
     fn normalize<'a>(&self, expected: &'a Value) -> Cow<'a, Value> {
-        let Target::Typed(method) = &self.0.target else {
+        let Target::Typed(method) = self.target() else {
             return Cow::Borrowed(expected);
         };
         let one = |expected| {
@@ -45,9 +44,33 @@ impl<N: AsRef<str>> PartialEq<Call> for (N, Value) {
     }
 }
 
+impl Call {
+    /// The request as JSON without the fields that have their default.
+    fn sparse(&self) -> Value {
+        let Target::Typed(method) = self.target() else {
+            return self.request();
+        };
+        let requests = self.requests();
+        let one = |bytes| json::sparse(method.input(), bytes).unwrap_or_default();
+        let mut all = requests.iter().map(|message| one(message.bytes()));
+        if method.shape().streams_requests() {
+            all.collect()
+        } else {
+            all.next().unwrap_or_default()
+        }
+    }
+}
+
 /// As the tuple it compares with, and what became of it: `("Echo", {"n":1}) from 127.0.0.1:40112 → OK {"ok":true}`.
+///
+/// `{:#?}` is the tuple alone, printed as the tuple would be, so that a diff (of `pretty_assertions`, for example) shows
+/// what differs and nothing else. Fields that have their default are left out there.
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            let mut tuple = f.debug_tuple("");
+            return tuple.field(&self.method()).field(&self.sparse()).finish();
+        }
         let requests = self.requests();
         write!(f, "({:?}, ", self.method())?;
         match (

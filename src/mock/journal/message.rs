@@ -1,11 +1,12 @@
 //! One message of a call.
 
 use crate::error::{Error, Kind};
+use crate::mock::journal::record::Stored;
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::json;
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use prost_types::Struct;
 use serde_json::Value;
 use std::fmt;
@@ -14,8 +15,7 @@ use tokio::time::Instant;
 /// A message as it was on the wire, decoded when it is asked for.
 #[derive(Clone)]
 pub struct RecordedMessage {
-    at: Instant,
-    bytes: Bytes,
+    stored: Stored,
     form: Form,
 }
 
@@ -33,6 +33,25 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// Whether the bytes can be read in this form.
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), Error> {
+        let (name, decoded) = match self {
+            Self::CallRequest => (
+                "rpcplugin.v1.CallRequest",
+                CallRequest::decode(bytes).map(drop),
+            ),
+            Self::Dynamic(descriptor) => (
+                descriptor.full_name(),
+                DynamicMessage::decode(descriptor.clone(), bytes).map(drop),
+            ),
+            Self::Opaque => return Ok(()),
+            Self::Struct => ("google.protobuf.Struct", Struct::decode(bytes).map(drop)),
+        };
+        decoded.map_err(|error| {
+            Error::new(Kind::Message, format!("the request is not a valid {name}")).caused_by(error)
+        })
+    }
+
     /// The message as JSON. `None`, when there is no schema for it or it does not decode.
     pub(crate) fn json(&self, bytes: &[u8]) -> Option<Value> {
         match self {
@@ -47,21 +66,30 @@ impl Form {
     }
 }
 
+/// How many characters of a message are printed in one line.
+const PRINTED: usize = 2000;
+
 impl RecordedMessage {
-    pub(super) fn new(at: Instant, bytes: Bytes, form: Form) -> Self {
-        Self { at, bytes, form }
+    pub(super) fn new(stored: Stored, form: Form) -> Self {
+        Self { stored, form }
     }
 
     /// When it arrived, or was handed to the connection. On tokio's clock, so paused time shows.
     #[must_use]
     pub fn at(&self) -> Instant {
-        self.at
+        self.stored.at
     }
 
-    /// The encoded message, without gRPC's prefix.
+    /// The encoded message, without gRPC's prefix, decompressed.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.stored.bytes
+    }
+
+    /// Whether it was compressed on the wire. The call's metadata tells by what (`grpc-encoding`).
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.stored.compressed
     }
 
     /// The message as JSON; of a schemaless request, its arguments.
@@ -69,7 +97,7 @@ impl RecordedMessage {
     /// `Null`, when the mock has no schema for it, or it does not decode.
     #[must_use]
     pub fn json(&self) -> Value {
-        self.form.json(&self.bytes).unwrap_or_default()
+        self.form.json(&self.stored.bytes).unwrap_or_default()
     }
 
     /// The message as a prost type.
@@ -78,7 +106,7 @@ impl RecordedMessage {
     ///
     /// When the bytes are no message of that type.
     pub fn decode<M: Message + Default>(&self) -> Result<M, Error> {
-        M::decode(self.bytes.clone()).map_err(|error| {
+        M::decode(self.stored.bytes.clone()).map_err(|error| {
             let text = format!(
                 "the recorded message is not a valid {}",
                 std::any::type_name::<M>()
@@ -90,9 +118,17 @@ impl RecordedMessage {
 
 impl fmt::Debug for RecordedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.form.json(&self.bytes) {
-            Some(json) => write!(f, "{json}"),
-            None => write!(f, "<{} bytes>", self.bytes.len()),
+        match self.form.json(&self.stored.bytes) {
+            Some(json) => {
+                let text = json.to_string();
+                match text.char_indices().nth(PRINTED) {
+                    Some((end, _)) => {
+                        write!(f, "{}… <{} bytes>", &text[..end], self.stored.bytes.len())
+                    }
+                    None => f.write_str(&text),
+                }
+            }
+            None => write!(f, "<{} bytes>", self.stored.bytes.len()),
         }
     }
 }

@@ -1,22 +1,31 @@
 //! What the mock saw.
 //!
 //! - `call`: [`Call`], one recorded call, from its headers to its outcome.
+//! - `record`: what is known of it, and writing it down.
 //! - `compare`: comparing a call with a name and JSON, and printing it.
 //! - `message`: one message of a call, decoded on demand.
-//! - `target`: which method was called, and what came with the headers.
+//! - `target`: which method was called, what came with the headers, and what serves it.
 //! - `outcome`: how a call ended.
-//! - `log`: the journal: all calls in order, and waiting for them.
+//! - `redact`: metadata that is never printed.
+//! - `store`: all calls in order, within a number of bytes.
+//! - `shared`: what all records of a journal share.
+//! - `view`: [`Journal`], which tests narrow and read.
 
 mod call;
 mod compare;
-mod log;
 mod message;
 mod outcome;
+mod record;
+mod redact;
+mod shared;
+mod store;
 mod target;
+mod view;
 
 pub use call::Call;
-
-pub(crate) use log::Journal;
 pub use message::RecordedMessage;
 pub use outcome::Outcome;
-pub(crate) use target::{Arrived, Connection, Target};
+pub(crate) use redact::{REDACTED, Redaction, text};
+pub(crate) use store::Log;
+pub(crate) use target::{Arrived, Connection, Server, Target};
+pub use view::Journal;

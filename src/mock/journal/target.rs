@@ -2,9 +2,10 @@
 
 use crate::address::Address;
 use crate::mock::journal::message::Form;
+use crate::mock::journal::shared::Shared;
 use crate::schema::{Method, Shape};
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 /// Which method was called, and how its messages are read.
@@ -34,8 +35,23 @@ pub(crate) struct Arrived {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) peer: Address,
-    /// Told whenever something happens to a call.
-    pub(crate) news: Arc<Notify>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What serves a call: a stub, or a service behind the mock.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// No two of a mock are alike.
+    pub(crate) id: u64,
+    pub(crate) name: Option<String>,
+    /// The name and the place where it was mounted, for people.
+    pub(crate) label: String,
+}
+
+impl Server {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name) || self.label == name
+    }
 }
 
 impl Target {

@@ -1,13 +1,21 @@
 //! What a stub answers.
 //!
 //! - `script`: [`Reply`], messages and a status that are known beforehand.
+//! - `settings`: what can be added to one: delays, metadata, another end.
+//! - `delay`: [`Delay`], how long it waits.
+//! - `gate`: [`Gate`], which holds it back until the test lets it go.
 //! - `stream`: [`CallStream`], both ends of a call in the test's hands.
 //! - `responder`: what [`Stub::reply`](crate::Stub::reply) takes: values and closures.
 
+mod delay;
+mod gate;
 mod responder;
 mod script;
+mod settings;
 mod stream;
 
+pub use delay::Delay;
+pub use gate::Gate;
 pub(crate) use responder::Responder;
 pub use responder::{IntoReply, ReplyFn, how};
 pub use script::Reply;

@@ -11,6 +11,16 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A reply, or the closure that makes one. See [`IntoReply`].
 pub struct ReplyFn(pub(crate) Responder);
 
+impl ReplyFn {
+    /// The reply itself; that of a closure over a call is an empty message, since it is not known.
+    pub(crate) fn into_fixed(self) -> Reply {
+        match self.0 {
+            Responder::Fixed(reply) => Arc::unwrap_or_clone(reply),
+            Responder::Async(_) | Responder::Sync(_) => Reply::default(),
+        }
+    }
+}
+
 pub(crate) enum Responder {
     Async(Box<dyn Fn(Call) -> BoxFuture<Reply> + Send + Sync>),
     Fixed(Arc<Reply>),
@@ -107,10 +117,16 @@ where
 
 impl fmt::Debug for ReplyFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Responder::Async(_) => f.write_str("an async closure"),
-            Responder::Fixed(reply) => fmt::Debug::fmt(reply, f),
-            Responder::Sync(_) => f.write_str("a closure"),
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Async(_) => f.write_str("an async closure"),
+            Self::Fixed(reply) => fmt::Debug::fmt(reply, f),
+            Self::Sync(_) => f.write_str("a closure"),
         }
     }
 }

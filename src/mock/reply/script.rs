@@ -2,13 +2,13 @@
 
 use crate::error::Error;
 use crate::mock::journal::Call;
+use crate::mock::reply::delay::Delay;
+use crate::mock::reply::gate::{Gate, Gated, gate};
 use crate::mock::reply::stream::{CallStream, CallStreams};
 use crate::wire::message::Framed;
-use crate::wire::metadata;
-use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -30,7 +30,8 @@ use tonic::{Code, Status, metadata::MetadataMap};
 pub struct Reply {
     pub(crate) metadata: MetadataMap,
     pub(crate) trailers: MetadataMap,
-    pub(crate) delay: Option<Duration>,
+    pub(crate) delay: Option<Delay>,
+    pub(crate) gate: Option<Gated>,
     pub(crate) body: Body,
 }
 
@@ -40,9 +41,11 @@ pub(crate) enum Body {
     Channel(mpsc::UnboundedSender<CallStream>),
     /// A closure carries the stream on.
     Handler(Handler),
+    /// Nothing, ever.
+    Never,
     Script {
         messages: Vec<Payload>,
-        pace: Option<Duration>,
+        pace: Option<Delay>,
         end: Status,
     },
 }
@@ -54,6 +57,8 @@ pub(crate) type Handler = Arc<
 /// One message to send.
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
+    /// A message with nothing in it, of whatever type.
+    Default,
     Encoded(Framed),
     Json(Value),
 }
@@ -62,6 +67,7 @@ impl Payload {
     /// The message as it goes over the wire in reply to this call.
     pub(crate) fn encode(&self, call: &Call) -> Result<Framed, Error> {
         match self {
+            Self::Default => Ok(Framed::encode(&())),
             Self::Encoded(framed) => Ok(framed.clone()),
             Self::Json(json) => call.encode_reply(json),
         }
@@ -132,7 +138,38 @@ impl Reply {
         )
     }
 
-    fn script(messages: Vec<Payload>, end: Status) -> Self {
+    /// Another reply, held back until the test lets it go: it scripts races without a sleep.
+    ///
+    /// ```
+    /// # use rpcplugin_testkit::{MockServer, Reply, Stub, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::start().await;
+    /// let (reply, gate) = Reply::gate(json!({"ok": true}));
+    /// server.mount(Stub::method("Save").reply(reply));
+    ///
+    /// let client = server.client().await;
+    /// let saving = tokio::spawn(async move { client.call("Save", json!({})).await });
+    /// gate.arrived(1).await; // now it is in flight, for sure
+    /// gate.release(1);
+    /// assert_eq!(saving.await.unwrap().unwrap(), json!({"ok": true}));
+    /// # }
+    /// ```
+    pub fn gate(reply: impl Into<Self>) -> (Self, Gate) {
+        let (gate, gated) = gate();
+        let reply = Self {
+            gate: Some(gated),
+            ..reply.into()
+        };
+        (reply, gate)
+    }
+
+    /// Never anything, not even headers: the call ends when its client gives up, or the connection is lost.
+    pub fn never() -> Self {
+        Self::from_body(Body::Never)
+    }
+
+    pub(crate) fn script(messages: Vec<Payload>, end: Status) -> Self {
         Self::from_body(Body::Script {
             messages,
             pace: None,
@@ -145,117 +182,9 @@ impl Reply {
             metadata: MetadataMap::new(),
             trailers: MetadataMap::new(),
             delay: None,
+            gate: None,
             body,
         }
-    }
-
-    /// Waits this long, on tokio's clock, before anything is sent.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = Some(delay);
-        self
-    }
-
-    /// Waits this long, on tokio's clock, before each message of a stream.
-    ///
-    /// # Panics
-    ///
-    /// When the reply is a [`channel`](Self::channel): the test itself decides when that sends.
-    #[track_caller]
-    pub fn message_delay(mut self, delay: Duration) -> Self {
-        match &mut self.body {
-            Body::Script { pace, .. } => *pace = Some(delay),
-            Body::Channel(_) | Body::Handler(_) => {
-                panic!("a reply by a stream has no message delay: send when it is time")
-            }
-        }
-        self
-    }
-
-    /// Ends the stream with this status, after its messages.
-    ///
-    /// # Panics
-    ///
-    /// When the reply is a [`channel`](Self::channel): that ends with [`CallStream::fail`].
-    #[track_caller]
-    pub fn end_with(mut self, status: Status) -> Self {
-        match &mut self.body {
-            Body::Script { end, .. } => *end = status,
-            Body::Channel(_) | Body::Handler(_) => {
-                panic!("a reply by a stream ends with `CallStream::fail`")
-            }
-        }
-        self
-    }
-
-    /// Adds details to the status (`grpc-status-details-bin`): an encoded
-    /// [`google.rpc.Status`](https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto), or any bytes.
-    ///
-    /// # Panics
-    ///
-    /// When the reply is a [`channel`](Self::channel).
-    #[track_caller]
-    pub fn details(self, details: impl Into<Bytes>) -> Self {
-        let Body::Script { end, .. } = &self.body else {
-            panic!("a reply by a stream ends with `CallStream::fail`");
-        };
-        let (code, message, metadata) =
-            (end.code(), end.message().to_owned(), end.metadata().clone());
-        self.end_with(Status::with_details_and_metadata(
-            code,
-            message,
-            details.into(),
-            metadata,
-        ))
-    }
-
-    /// Adds metadata before the first message (a response header).
-    ///
-    /// # Panics
-    ///
-    /// When the key or the value is malformed.
-    #[track_caller]
-    pub fn metadata(mut self, key: &str, value: &str) -> Self {
-        accepted(key, metadata::append(&mut self.metadata, key, value));
-        self
-    }
-
-    /// Adds binary metadata before the first message. The key ends with `-bin`.
-    ///
-    /// # Panics
-    ///
-    /// When the key is malformed.
-    #[track_caller]
-    pub fn metadata_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        accepted(
-            key,
-            metadata::append_bin(&mut self.metadata, key, value.as_ref()),
-        );
-        self
-    }
-
-    /// Adds metadata after the last message (a trailer), whatever the status.
-    ///
-    /// # Panics
-    ///
-    /// When the key or the value is malformed.
-    #[track_caller]
-    pub fn trailer(mut self, key: &str, value: &str) -> Self {
-        accepted(key, metadata::append(&mut self.trailers, key, value));
-        self
-    }
-
-    /// Adds binary metadata after the last message. The key ends with `-bin`.
-    ///
-    /// # Panics
-    ///
-    /// When the key is malformed.
-    #[track_caller]
-    pub fn trailer_bin(mut self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        accepted(
-            key,
-            metadata::append_bin(&mut self.trailers, key, value.as_ref()),
-        );
-        self
     }
 
     /// Whether the test holds the stream, and so sees the request as it comes.
@@ -264,10 +193,10 @@ impl Reply {
     }
 }
 
-#[track_caller]
-fn accepted(key: &str, appended: Result<(), &'static str>) {
-    if let Err(expected) = appended {
-        panic!("invalid metadata `{key}`: expected {expected}");
+/// One message whose fields have their defaults. It needs no schema.
+impl Default for Reply {
+    fn default() -> Self {
+        Self::script(vec![Payload::Default], Status::ok(""))
     }
 }
 
@@ -294,6 +223,7 @@ impl fmt::Debug for Body {
         match self {
             Self::Channel(_) => f.write_str("Channel"),
             Self::Handler(_) => f.write_str("Handler"),
+            Self::Never => f.write_str("Never"),
             Self::Script { messages, end, .. } => f
                 .debug_struct("Script")
                 .field("messages", messages)

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind};
 use crate::mock::journal::{Call, RecordedMessage};
+use crate::mock::reply::script::Payload;
 use crate::wire::message::Framed;
 use prost::Message;
 use serde_json::Value;
@@ -175,6 +176,11 @@ impl CallStream {
     /// When the call is over.
     pub async fn send_message(&mut self, message: &impl Message) -> Result<(), Error> {
         self.send_framed(Framed::encode(message)).await
+    }
+
+    pub(crate) async fn send_payload(&mut self, message: &Payload) -> Result<(), Error> {
+        let framed = message.encode(&self.call)?;
+        self.send_framed(framed).await
     }
 
     async fn send_framed(&self, message: Framed) -> Result<(), Error> {

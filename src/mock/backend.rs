@@ -1,0 +1,236 @@
+//! A tonic service, or whatever else answers HTTP requests, behind an `h2` stream, recorded.
+
+use crate::mock::journal::{Call, Outcome, Server};
+use crate::mock::reading::refusal;
+use crate::panics::caught_async;
+use crate::wire::message::{Framed, Splitter};
+use crate::wire::send::{Pump, Stopped};
+use crate::wire::{MESSAGE_LIMIT, Reader};
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, Request, Response, header, request::Parts};
+use http_body::{Body as _, Frame, SizeHint};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tonic::{Status, body::Body, codegen::Service, metadata::MetadataMap};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Answer = BoxFuture<Result<Response<Body>, Status>>;
+
+/// A service, whatever its type.
+pub(crate) struct Backend {
+    call: Box<dyn Fn(Request<Body>) -> Answer + Send + Sync>,
+    /// How records name it; `None` for the mock's own.
+    server: Option<Arc<Server>>,
+}
+
+/// One call on its way to a backend.
+pub(crate) struct Passing {
+    pub(crate) call: Call,
+    pub(crate) parts: Parts,
+    pub(crate) reader: Reader,
+    /// Messages that were read and recorded before it was known that the call goes on.
+    pub(crate) backlog: VecDeque<Bytes>,
+    pub(crate) respond: SendResponse<Bytes>,
+}
+
+impl Backend {
+    /// A service that tonic generated. Those are always ready.
+    pub(crate) fn tonic<S>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        Self::new(move |request| {
+            let answer = service.clone().call(request);
+            Box::pin(async move {
+                match answer.await {
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                }
+            })
+        })
+    }
+
+    pub(crate) fn new(call: impl Fn(Request<Body>) -> Answer + Send + Sync + 'static) -> Self {
+        Self {
+            call: Box::new(call),
+            server: None,
+        }
+    }
+
+    pub(crate) fn recorded_as(self, server: Server) -> Self {
+        let server = Some(Arc::new(server));
+        Self { server, ..self }
+    }
+
+    /// Serves one call and records it.
+    pub(crate) async fn serve(&self, passing: Passing) {
+        let Passing {
+            call,
+            mut parts,
+            reader,
+            backlog,
+            mut respond,
+        } = passing;
+        if let Some(server) = &self.server {
+            call.record_server(Arc::clone(server));
+        }
+        // The messages go on as they were before they were compressed.
+        parts.headers.remove("grpc-encoding");
+        let body = Body::new(Forwarded {
+            backlog,
+            reader,
+            call: call.clone(),
+        });
+        let answer = caught_async((self.call)(Request::from_parts(parts, body)));
+        let sent = tokio::select! {
+            biased;
+            answer = answer => {
+                let response = answer
+                    .unwrap_or_else(|panic| Err(Status::internal(format!("the service panicked: {panic}"))))
+                    .unwrap_or_else(Status::into_http);
+                send(response, &call, respond).await
+            }
+            stopped = poll_fn(|cx| respond.poll_reset(cx)) => Err(stopped.into()),
+        };
+        call.finish(match sent {
+            // The status was recorded from the trailers; a service that sends none has not ended its call.
+            Ok(()) | Err(Stopped::Lost | Stopped::Body(_)) => Outcome::Dropped,
+            Err(Stopped::Reset(reason)) => call.reset_now(reason),
+        });
+    }
+}
+
+async fn send(
+    response: Response<Body>,
+    call: &Call,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), Stopped> {
+    let (parts, body) = response.into_parts();
+    if !finish(call, &parts.headers) {
+        call.record_metadata(&MetadataMap::from_headers(own(&parts.headers)));
+    }
+    let ended = body.is_end_stream();
+    let stream = respond.send_response(Response::from_parts(parts, ()), ended)?;
+    if ended {
+        return Ok(());
+    }
+    let mut pump = Pump::new(Tap::new(body, call.clone()), stream);
+    let sent = caught_async(pump.run()).await;
+    let sent = sent.unwrap_or_else(|panic| {
+        let text = format!("the service's stream panicked: {panic}");
+        Err(Stopped::Body(Status::internal(text)))
+    });
+    if let Err(Stopped::Body(_)) = &sent {
+        pump.reset();
+    }
+    sent
+}
+
+/// Records the status, if these headers or trailers have one.
+fn finish(call: &Call, headers: &HeaderMap) -> bool {
+    let Some(mut status) = Status::from_header_map(headers) else {
+        return false;
+    };
+    *status.metadata_mut() = MetadataMap::from_headers(own(status.metadata().as_ref()));
+    call.finish_with(&status, &MetadataMap::new());
+    true
+}
+
+/// The headers that are not gRPC's own.
+fn own(headers: &HeaderMap) -> HeaderMap {
+    let mut own = headers.clone();
+    own.remove(header::CONTENT_TYPE);
+    own.remove("grpc-encoding");
+    own.remove("grpc-accept-encoding");
+    own
+}
+
+/// The request as the service reads it: messages are recorded as they pass.
+struct Forwarded {
+    backlog: VecDeque<Bytes>,
+    reader: Reader,
+    call: Call,
+}
+
+impl http_body::Body for Forwarded {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(message) = self.backlog.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(Framed::new(&message).into_bytes()))));
+        }
+        Poll::Ready(match ready!(self.reader.poll_next(cx)) {
+            Ok(Some(message)) => {
+                let framed = Framed::new(&message);
+                self.call.record_request(message, false);
+                Some(Ok(Frame::data(framed.into_bytes())))
+            }
+            Ok(None) => None,
+            Err(error) => Some(Err(refusal(&error))),
+        })
+    }
+}
+
+/// The response as it passes: messages and the status are recorded.
+struct Tap {
+    body: Body,
+    call: Call,
+    splitter: Splitter,
+}
+
+impl Tap {
+    fn new(body: Body, call: Call) -> Self {
+        Self {
+            body,
+            call,
+            splitter: Splitter::new(MESSAGE_LIMIT),
+        }
+    }
+}
+
+impl http_body::Body for Tap {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.splitter.push(data.clone());
+                while let Ok(Some(message)) = self.splitter.next() {
+                    self.call.record_reply(message, false);
+                }
+            } else if let Some(trailers) = frame.trailers_ref() {
+                finish(&self.call, trailers);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

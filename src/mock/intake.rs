@@ -1,0 +1,208 @@
+//! Which method is called, and which stub takes the call: as much of the request is read as that needs.
+
+use crate::mock::journal::{Arrived, Call, Log, Target};
+use crate::mock::mounted::Taken;
+use crate::mock::registry::Registry;
+use crate::panics::caught;
+use crate::proto::rpcplugin::v1::CallRequest;
+use crate::schema::{Schema, Shape, schemaless};
+use crate::wire::{ReadError, Reader};
+use bytes::Bytes;
+use prost::Message as _;
+use std::sync::Arc;
+use tonic::Status;
+
+/// Where calls are taken in.
+pub(crate) struct Intake<'a> {
+    pub(crate) schema: Option<&'a Schema>,
+    pub(crate) registry: &'a Registry,
+    pub(crate) log: &'a Log,
+    /// Whether a call that no stub takes goes on to a service, which judges its messages itself.
+    pub(crate) forwards: bool,
+}
+
+/// Why no stub serves a call.
+pub(crate) enum Refused {
+    /// The request could not be read.
+    Broken(ReadError),
+    /// A stub's condition panicked.
+    Panicked(String),
+    /// No stub is for it. More messages may come, if it is `open`.
+    Unmatched { open: bool },
+    /// The call is answered with this.
+    With(Status),
+}
+
+/// The stub that took the call, and whether more messages may come.
+type Took = Result<(Taken, bool), Refused>;
+
+impl Intake<'_> {
+    /// Reads, records, and chooses. A call that is `refused` already is recorded and no more.
+    pub(crate) async fn take(
+        &self,
+        path: &str,
+        arrived: Arrived,
+        refused: Option<Status>,
+        reader: &mut Reader,
+    ) -> (Call, Took) {
+        let _arriving = self.log.begin();
+        let (call, first) = self.identify(path, arrived, reader).await;
+        let first = refused.map_or(first, |status| Err(Refused::With(status)));
+        let took = match first {
+            Ok(first) => self.choose(&call, first, reader).await,
+            Err(refused) => {
+                self.log.add(call.clone());
+                Err(refused)
+            }
+        };
+        (call, took)
+    }
+
+    /// Which method is called. A schemaless call tells it in its first message, which is read here then.
+    async fn identify(
+        &self,
+        path: &str,
+        arrived: Arrived,
+        reader: &mut Reader,
+    ) -> (Call, Result<Option<Bytes>, Refused>) {
+        let opaque = || Target::Opaque(path.to_owned());
+        if let Some(method) = self.schema.and_then(|schema| schema.method_at(path)) {
+            let target = Target::Typed(Arc::clone(method));
+            return (Call::new(target, arrived), Ok(None));
+        }
+        let Some(shape) = schemaless::shape(path).filter(|_| self.schema.is_none()) else {
+            return (Call::new(opaque(), arrived), Ok(None));
+        };
+        let first = match reader.next().await {
+            Ok(Some(first)) => first,
+            Ok(None) => {
+                let refused = Status::internal(format!("no request message in a {shape} call"));
+                return (Call::new(opaque(), arrived), Err(Refused::With(refused)));
+            }
+            Err(error) => return (Call::new(opaque(), arrived), Err(Refused::Broken(error))),
+        };
+        match CallRequest::decode(first.clone()) {
+            Ok(request) => {
+                let method = request.method;
+                let call = Call::new(Target::Schemaless { method, shape }, arrived);
+                // A stream may be opened by a message that only names the method.
+                let opening = shape.streams_requests() && request.args.is_none();
+                (call, Ok(Some(first).filter(|_| !opening)))
+            }
+            Err(error) => {
+                let call = Call::new(opaque(), arrived);
+                call.record_request(first, false);
+                let text = format!("the request is not a valid rpcplugin.v1.CallRequest: {error}");
+                (call, Err(Refused::With(Status::internal(text))))
+            }
+        }
+    }
+
+    async fn choose(&self, call: &Call, first: Option<Bytes>, reader: &mut Reader) -> Took {
+        if let Some(first) = first {
+            call.record_request(first, false);
+        }
+        let single = matches!(call.shape(), Some(Shape::Unary | Shape::ServerStreaming));
+        if (!single || self.forwards) && !self.registry.names(call) {
+            // No message could change it, and the client may wait for the response before it sends one.
+            self.log.add(call.clone());
+            return Err(Refused::Unmatched { open: true });
+        }
+        if call.shape().is_some_and(Shape::streams_requests) {
+            self.log.add(call.clone());
+            return self.take_stream(call, reader).await;
+        }
+        if !single && let Some(taken) = self.early(call)? {
+            self.log.add(call.clone());
+            return Ok((taken, true));
+        }
+        let taken = self.take_single(call, reader).await?;
+        Ok((taken, false))
+    }
+
+    /// A stub that needs no message to be chosen and to answer.
+    fn early(&self, call: &Call) -> Result<Option<Taken>, Refused> {
+        caught(|| self.registry.take_early(call)).map_err(condition_panicked)
+    }
+
+    /// The request of a call whose client streams: all of it, or the first message when the server streams too.
+    async fn take_stream(&self, call: &Call, reader: &mut Reader) -> Took {
+        let first_will_do = call.shape() == Some(Shape::BidiStreaming);
+        if let Some(taken) = self.early(call)? {
+            return Ok((taken, true));
+        }
+        loop {
+            if first_will_do && call.has_request() {
+                return self.select(call, true).map(|taken| (taken, true));
+            }
+            match reader.next().await.map_err(Refused::Broken)? {
+                Some(message) => self.record(call, message)?,
+                None => return self.select(call, false).map(|taken| (taken, false)),
+            }
+        }
+    }
+
+    /// The request of a call with one message, or of a method that is not known and may have any number.
+    async fn take_single(&self, call: &Call, reader: &mut Reader) -> Result<Taken, Refused> {
+        let mut added = false;
+        let mut add = || {
+            if !std::mem::replace(&mut added, true) {
+                self.log.add(call.clone());
+            }
+        };
+        if call.has_request() {
+            add();
+        }
+        loop {
+            match reader.next().await {
+                Ok(Some(message)) if call.has_request() && call.shape().is_some() => {
+                    call.record_request(message, false);
+                    let shape = shape_name(call);
+                    let text = format!("more than one request message in a {shape} call");
+                    return Err(Refused::With(Status::internal(text)));
+                }
+                Ok(Some(message)) => {
+                    let recorded = self.record(call, message);
+                    add();
+                    recorded?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    add();
+                    return Err(Refused::Broken(error));
+                }
+            }
+        }
+        add();
+        if !call.has_request() && call.shape().is_some() && !self.forwards {
+            let text = format!("no request message in a {} call", shape_name(call));
+            return Err(Refused::With(Status::internal(text)));
+        }
+        self.select(call, false)
+    }
+
+    /// Records a message. One that is none of the method's type is refused, as a real server refuses it.
+    fn record(&self, call: &Call, message: Bytes) -> Result<(), Refused> {
+        let checked = if self.forwards {
+            Ok(())
+        } else {
+            call.check_request(&message)
+        };
+        call.record_request(message, false);
+        checked.map_err(|error| Refused::With(Status::internal(error.chain())))
+    }
+
+    fn select(&self, call: &Call, open: bool) -> Result<Taken, Refused> {
+        let taken = caught(|| self.registry.take(call)).map_err(condition_panicked)?;
+        taken.ok_or(Refused::Unmatched { open })
+    }
+}
+
+fn condition_panicked(text: String) -> Refused {
+    Refused::Panicked(format!("a stub's condition panicked: {text}"))
+}
+
+fn shape_name(call: &Call) -> String {
+    let shape = call.shape().map(|shape| shape.to_string());
+    shape.unwrap_or_default()
+}

@@ -1,0 +1,286 @@
+//! What is known of a call, and writing it down.
+
+use crate::error::{Error, Kind};
+use crate::mock::journal::call::Call;
+use crate::mock::journal::outcome::Outcome;
+use crate::mock::journal::target::{Arrived, Server, Target};
+use crate::schema::{Method, json};
+use crate::wire::message::Framed;
+use bytes::Bytes;
+use h2::Reason;
+use serde_json::Value;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::{Status, metadata::MetadataMap};
+
+pub(super) struct Record {
+    pub(super) target: Target,
+    pub(super) arrived: Arrived,
+    /// The JSON of a single request, decoded once.
+    pub(super) request: OnceLock<Value>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) requests: Vec<Stored>,
+    pub(super) replies: Vec<Stored>,
+    pub(super) server: Option<Arc<Server>>,
+    /// The response's metadata, when it has any.
+    pub(super) metadata: Option<Box<MetadataMap>>,
+    pub(super) ended: Option<(Instant, Outcome)>,
+    /// The status that was sent, when it is more than a code.
+    pub(super) status: Option<Box<Status>>,
+    /// Counted in the journal's size.
+    size: usize,
+    /// The journal has no room for it any more.
+    forgotten: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) at: Instant,
+    pub(super) bytes: Bytes,
+    pub(super) compressed: bool,
+}
+
+/// About what a record takes beside its messages and metadata.
+const RECORD: usize = 512;
+/// About what a header and a stored message take beside their bytes.
+const ENTRY: usize = 64;
+
+impl Progress {
+    /// Whether messages are kept: a call without room in the journal has none left once it is known what serves it.
+    fn keeps(&self) -> bool {
+        !self.forgotten || (self.server.is_none() && self.ended.is_none())
+    }
+
+    fn grow(&mut self, bytes: usize) -> usize {
+        let counted = if self.forgotten { 0 } else { bytes };
+        self.size += counted;
+        counted
+    }
+}
+
+/// Recording.
+impl Call {
+    pub(crate) fn new(target: Target, arrived: Arrived) -> Self {
+        let size = RECORD + arrived.metadata.len() * ENTRY;
+        let shared = Arc::clone(&arrived.connection.shared);
+        let call = Self(Arc::new(Record {
+            target,
+            arrived,
+            request: OnceLock::new(),
+            progress: Mutex::new(Progress {
+                size,
+                ..Progress::default()
+            }),
+        }));
+        shared.grow(size);
+        call
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// Its method in the schema.
+    pub(crate) fn schema_method(&self) -> Option<&Arc<Method>> {
+        match &self.0.target {
+            Target::Typed(method) => Some(method),
+            Target::Opaque(_) | Target::Schemaless { .. } => None,
+        }
+    }
+
+    /// Whether the values of this metadata are secrets.
+    pub(crate) fn hides(&self, key: &str) -> bool {
+        self.0.arrived.connection.shared.redaction.hides(key)
+    }
+
+    pub(crate) fn has_request(&self) -> bool {
+        !self.progress().requests.is_empty()
+    }
+
+    pub(crate) fn is_builtin(&self) -> bool {
+        self.0.arrived.builtin
+    }
+
+    pub(crate) fn record_request(&self, bytes: Bytes, compressed: bool) {
+        self.keep(bytes, compressed, |progress| &mut progress.requests);
+    }
+
+    pub(crate) fn record_reply(&self, bytes: Bytes, compressed: bool) {
+        self.keep(bytes, compressed, |progress| &mut progress.replies);
+    }
+
+    fn keep(
+        &self,
+        bytes: Bytes,
+        compressed: bool,
+        list: impl FnOnce(&mut Progress) -> &mut Vec<Stored>,
+    ) {
+        let mut progress = self.progress();
+        let mut counted = 0;
+        if progress.keeps() {
+            counted = progress.grow(bytes.len() + ENTRY);
+            list(&mut progress).push(Stored {
+                at: Instant::now(),
+                bytes,
+                compressed,
+            });
+        }
+        drop(progress);
+        self.0.arrived.connection.shared.grow(counted);
+        self.tell();
+    }
+
+    pub(crate) fn record_server(&self, server: Arc<Server>) {
+        self.progress().server = Some(server);
+    }
+
+    /// The number of what serves it.
+    pub(crate) fn server_id(&self) -> Option<u64> {
+        self.progress().server.as_ref().map(|server| server.id)
+    }
+
+    pub(crate) fn record_metadata(&self, metadata: &MetadataMap) {
+        if !metadata.is_empty() {
+            let mut metadata = Box::new(metadata.clone());
+            self.0
+                .arrived
+                .connection
+                .shared
+                .redaction
+                .mark(metadata.as_mut().as_mut());
+            self.progress().metadata = Some(metadata);
+        }
+    }
+
+    /// Ends the record. What is told first stays.
+    pub(crate) fn finish(&self, outcome: Outcome) {
+        self.end(outcome, || None);
+    }
+
+    /// Ends the record with the status that is sent, and the trailers that it does not have itself.
+    pub(crate) fn finish_with(&self, status: &Status, trailers: &MetadataMap) {
+        let plain = status.message().is_empty()
+            && status.details().is_empty()
+            && status.metadata().is_empty()
+            && trailers.is_empty();
+        self.end(status.code().into(), || {
+            (!plain).then(|| {
+                let mut status = status.clone();
+                let mut all = trailers.clone().into_headers();
+                for (name, value) in status.metadata().as_ref() {
+                    all.append(name.clone(), value.clone());
+                }
+                self.0.arrived.connection.shared.redaction.mark(&mut all);
+                *status.metadata_mut() = MetadataMap::from_headers(all);
+                Box::new(status)
+            })
+        });
+    }
+
+    fn end(&self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
+        let mut progress = self.progress();
+        if progress.ended.is_none() {
+            progress.ended = Some((Instant::now(), outcome));
+            progress.status = status();
+        }
+        drop(progress);
+        self.tell();
+    }
+
+    /// The journal drops it: how many bytes are free by that.
+    pub(super) fn forget(&self) -> usize {
+        let mut progress = self.progress();
+        progress.forgotten = true;
+        std::mem::take(&mut progress.size)
+    }
+
+    /// What a reset by the client at this moment means.
+    pub(crate) fn reset_now(&self, reason: Reason) -> Outcome {
+        match reason {
+            Reason::CANCEL => self.cancelled_now(),
+            reason => Outcome::Reset(reason),
+        }
+    }
+
+    fn cancelled_now(&self) -> Outcome {
+        let Some(timeout) = self.timeout() else {
+            return Outcome::Cancelled;
+        };
+        let slack = (timeout / 10).max(Duration::from_millis(20));
+        if self.received_at().elapsed() + slack >= timeout {
+            Outcome::DeadlineExceeded
+        } else {
+            Outcome::Cancelled
+        }
+    }
+
+    /// A request message of this call as JSON.
+    pub(crate) fn request_json(&self, bytes: &[u8]) -> Value {
+        self.0.target.request().json(bytes).unwrap_or_default()
+    }
+
+    /// Whether the bytes are a request message of this call, as far as the schema tells.
+    pub(crate) fn check_request(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.0.target.request().check(bytes)
+    }
+
+    /// JSON as a reply to this call.
+    pub(crate) fn encode_reply(&self, reply: &Value) -> Result<Framed, Error> {
+        match &self.0.target {
+            Target::Typed(method) => Ok(Framed::encode(&json::to_message(method.output(), reply)?)),
+            Target::Schemaless { .. } => json::to_struct(reply)
+                .map(|fields| Framed::encode(&fields))
+                .map_err(|problem| {
+                    Error::new(
+                        Kind::Message,
+                        format!("the reply to a schemaless call is {problem}"),
+                    )
+                }),
+            Target::Opaque(path) => Err(Error::new(
+                Kind::Message,
+                format!(
+                    "the reply to {path} is JSON, and the mock has no schema for that method: give \
+                     `MockServer::builder()` its `.descriptor_set(..)`, or reply with `Reply::message(..)`"
+                ),
+            )),
+        }
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.0
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self) {
+        self.0.arrived.connection.shared.news.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod size {
+    use crate::mock::journal::record::Record;
+
+    /// A header map alone is 96 bytes; the record itself must stay small beside it.
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Record>() <= 440, "{}", size_of::<Record>());
+    }
+}

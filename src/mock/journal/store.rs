@@ -1,0 +1,231 @@
+//! All calls in order, as many as there is room for.
+
+use crate::mock::journal::call::Call;
+use crate::mock::journal::redact::Redaction;
+use crate::mock::journal::shared::Shared;
+use crate::schema::MethodName;
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// The calls of a server. They are only added, in the order in which they were complete enough to be told apart; the
+/// oldest go when the room is used up.
+#[derive(Debug)]
+pub(crate) struct Log {
+    entries: Mutex<Entries>,
+    pub(crate) shared: Arc<Shared>,
+    /// Calls that began and are not in the journal yet.
+    arriving: AtomicUsize,
+}
+
+/// A call that has begun, until it is in the journal.
+pub(crate) struct Arriving<'a>(&'a Log);
+
+impl Drop for Arriving<'_> {
+    fn drop(&mut self) {
+        self.0.arriving.fetch_sub(1, Ordering::Release);
+        self.0.shared.news.notify_waiters();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Calls to stubs and services, matched or not.
+    calls: VecDeque<Call>,
+    /// How many calls went before the first of these.
+    dropped: usize,
+    /// By the last part of the method's name: the numbers of its calls, counted with those that went.
+    by_method: HashMap<String, VecDeque<usize>>,
+    /// Calls to the mock's own services.
+    builtin: VecDeque<Call>,
+    /// Requests that were no gRPC calls, as lines. They are what a client with a wrong header leaves behind.
+    foreign: Vec<String>,
+    /// How many calls `next` has given out, with those that went before it could.
+    taken: usize,
+}
+
+/// How many requests that are no calls are kept.
+const FOREIGN: usize = 50;
+
+impl Log {
+    pub(crate) fn new(limit: usize, redaction: Redaction) -> Arc<Self> {
+        Arc::new_cyclic(|log| Self {
+            entries: Mutex::default(),
+            shared: Arc::new(Shared::new(limit, redaction, log.clone())),
+            arriving: AtomicUsize::new(0),
+        })
+    }
+
+    /// Counts a call that is not in the journal yet.
+    pub(crate) fn begin(&self) -> Arriving<'_> {
+        self.arriving.fetch_add(1, Ordering::Relaxed);
+        Arriving(self)
+    }
+
+    /// How many calls have begun and are not in the journal.
+    pub(crate) fn arriving(&self) -> usize {
+        self.arriving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn add(&self, call: Call) {
+        let mut entries = self.lock();
+        if call.is_builtin() {
+            entries.builtin.push_back(call);
+        } else {
+            entries.push(call);
+        }
+        drop(entries);
+        if self.shared.is_over() {
+            self.evict();
+        }
+        self.shared.news.notify_waiters();
+    }
+
+    /// Keeps a line about a request that is no gRPC call, for whoever looks for a call in vain.
+    pub(crate) fn add_foreign(&self, request: String) {
+        let mut entries = self.lock();
+        if entries.foreign.len() < FOREIGN {
+            entries.foreign.push(request);
+        }
+        drop(entries);
+        self.shared.news.notify_waiters();
+    }
+
+    /// Lets the oldest calls go until there is room.
+    pub(super) fn evict(&self) {
+        let mut gone = Vec::new();
+        let mut entries = self.lock();
+        while self.shared.is_over() {
+            let Some(call) = entries.pop_oldest() else {
+                break;
+            };
+            self.shared.shrink(call.forget());
+            gone.push(call);
+        }
+        drop(entries);
+        // Their memory is given back without the lock.
+        drop(gone);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.lock().calls.iter().cloned().collect()
+    }
+
+    /// Calls to the method of that name, the mock's own services included.
+    pub(crate) fn calls_to(&self, name: &str) -> Vec<Call> {
+        let method = MethodName::new(name);
+        let entries = self.lock();
+        let numbers = entries.by_method.get(method.bare());
+        let numbers = numbers.into_iter().flatten();
+        let stubbed = numbers.filter_map(|number| entries.calls.get(number - entries.dropped));
+        let all = stubbed.chain(&entries.builtin);
+        all.filter(|call| method.names(call.full_name()))
+            .cloned()
+            .collect()
+    }
+
+    /// How many calls came, with those that went.
+    pub(crate) fn arrived(&self) -> usize {
+        self.lock().arrived()
+    }
+
+    /// How many calls there was no room for.
+    pub(crate) fn dropped(&self) -> usize {
+        self.lock().dropped
+    }
+
+    pub(crate) fn foreign(&self) -> Vec<String> {
+        self.lock().foreign.clone()
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.lock().taken
+    }
+
+    /// The first call that this has not given out yet.
+    pub(crate) fn take_next(&self) -> Option<Call> {
+        let mut entries = self.lock();
+        entries.taken = entries.taken.max(entries.dropped);
+        let call = entries
+            .calls
+            .get(entries.taken - entries.dropped)
+            .cloned()?;
+        entries.taken += 1;
+        Some(call)
+    }
+
+    pub(crate) fn clear(&self) {
+        let entries = std::mem::take(&mut *self.lock());
+        for call in entries.calls.iter().chain(&entries.builtin) {
+            self.shared.shrink(call.forget());
+        }
+    }
+
+    /// Waits until there is something to find. It is looked for whenever anything happens.
+    pub(crate) async fn until<T>(&self, mut find: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut news = pin!(self.shared.news.notified());
+            news.as_mut().enable();
+            if let Some(found) = find() {
+                return found;
+            }
+            news.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn arrived(&self) -> usize {
+        self.dropped + self.calls.len()
+    }
+
+    fn push(&mut self, call: Call) {
+        let number = self.arrived();
+        let bare = bare(&call);
+        match self.by_method.get_mut(bare) {
+            Some(numbers) => numbers.push_back(number),
+            None => {
+                self.by_method
+                    .insert(bare.to_owned(), VecDeque::from([number]));
+            }
+        }
+        self.calls.push_back(call);
+    }
+
+    fn pop_oldest(&mut self) -> Option<Call> {
+        let (call, builtin) = (self.calls.front(), self.builtin.front());
+        let builtin_is_older = match (call, builtin) {
+            (Some(call), Some(builtin)) => builtin.received_at() < call.received_at(),
+            (None, builtin) => builtin.is_some(),
+            (Some(_), None) => false,
+        };
+        if builtin_is_older {
+            return self.builtin.pop_front();
+        }
+        let call = self.calls.pop_front()?;
+        self.dropped += 1;
+        let bare = bare(&call);
+        if let Some(numbers) = self.by_method.get_mut(bare) {
+            numbers.pop_front();
+            if numbers.is_empty() {
+                self.by_method.remove(bare);
+            }
+        }
+        Some(call)
+    }
+}
+
+/// The last part of the method's name.
+fn bare(call: &Call) -> &str {
+    let name = call.full_name();
+    name.rsplit(['/', '.']).next().unwrap_or(name)
+}

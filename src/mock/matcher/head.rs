@@ -1,0 +1,268 @@
+//! Matchers on what comes with the headers, before any message.
+
+use crate::address::Address;
+use crate::mock::journal::{Call, REDACTED, text};
+use crate::mock::matcher::part::range_text;
+use crate::mock::matcher::rule::{Matcher, Mismatch};
+use http::HeaderValue;
+use std::{ops::RangeBounds, time::Duration};
+use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+
+/// The request metadata has this pair, perhaps among other values of the key; or one of the values satisfies a closure
+/// over its text.
+///
+/// ```
+/// use rpcplugin_testkit::{Stub, json, matchers::metadata};
+///
+/// Stub::method("Get").when(metadata("x-tenant", "blue")).reply(json!({"value": 1}));
+/// Stub::method("Get").when(metadata("authorization", |value: &str| value.starts_with("Bearer "))).reply(json!({}));
+/// ```
+#[must_use]
+pub fn metadata<How>(key: &str, expected: impl IntoTextExpectation<How>) -> impl Matcher {
+    Metadata {
+        key: key.to_ascii_lowercase(),
+        expected: expected.into_expectation(),
+    }
+}
+
+/// The request metadata has this binary value under a key that ends with `-bin`.
+#[must_use]
+pub fn metadata_bin(key: &str, expected: impl AsRef<[u8]>) -> impl Matcher {
+    Metadata {
+        key: key.to_ascii_lowercase(),
+        expected: TextExpectation(Inner::Bytes(expected.as_ref().to_vec())),
+    }
+}
+
+/// The request metadata has no such key.
+#[must_use]
+pub fn no_metadata(key: &str) -> impl Matcher {
+    Absent(key.to_ascii_lowercase())
+}
+
+/// The client sent a deadline, with so much time left: `deadline(Duration::from_secs(1)..)`; any at all: `deadline(..)`.
+#[must_use]
+pub fn deadline(left: impl RangeBounds<Duration> + Send + Sync) -> impl Matcher {
+    Deadline(left)
+}
+
+/// The client sent no deadline.
+#[must_use]
+pub fn no_deadline() -> impl Matcher {
+    NoDeadline
+}
+
+/// The [peer](Call::peer) satisfies a closure over its address.
+#[must_use]
+pub fn peer(accepts: impl Fn(&Address) -> bool + Send + Sync) -> impl Matcher {
+    Peer(accepts)
+}
+
+/// The call came on this [connection](Call::connection_id), counted from 1.
+#[must_use]
+pub fn connection(id: u64) -> impl Matcher {
+    Connection(id)
+}
+
+/// A text that is expected, or a closure that accepts it. See [`metadata`].
+///
+/// `How` tells the two apart and is always inferred.
+pub trait IntoTextExpectation<How> {
+    /// The expectation.
+    fn into_expectation(self) -> TextExpectation;
+}
+
+/// What a text must be. See [`IntoTextExpectation`].
+pub struct TextExpectation(Inner);
+
+impl std::fmt::Debug for TextExpectation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // It may be a secret.
+        f.write_str("TextExpectation")
+    }
+}
+
+enum Inner {
+    Bytes(Vec<u8>),
+    Closure(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    Text(String),
+}
+
+impl<T: Into<String>> IntoTextExpectation<crate::mock::matcher::how::Value> for T {
+    fn into_expectation(self) -> TextExpectation {
+        TextExpectation(Inner::Text(self.into()))
+    }
+}
+
+impl<F: Fn(&str) -> bool + Send + Sync + 'static>
+    IntoTextExpectation<crate::mock::matcher::how::Closure> for F
+{
+    fn into_expectation(self) -> TextExpectation {
+        TextExpectation(Inner::Closure(Box::new(self)))
+    }
+}
+
+struct Metadata {
+    key: String,
+    expected: TextExpectation,
+}
+
+impl Metadata {
+    fn accepts(&self, value: &HeaderValue) -> bool {
+        match &self.expected.0 {
+            Inner::Bytes(wanted) => binary(value).is_some_and(|bytes| bytes == *wanted),
+            Inner::Closure(accepts) => accepts(&String::from_utf8_lossy(value.as_bytes())),
+            Inner::Text(wanted) => value.as_bytes() == wanted.as_bytes(),
+        }
+    }
+}
+
+/// The bytes of a `-bin` value.
+fn binary(value: &HeaderValue) -> Option<Vec<u8>> {
+    let value: BinaryMetadataValue = MetadataValue::try_from(value.as_bytes()).ok()?;
+    value.to_bytes().ok().map(Into::into)
+}
+
+impl Matcher for Metadata {
+    fn matches(&self, call: &Call) -> bool {
+        let values = call.metadata().as_ref().get_all(&self.key);
+        values.iter().any(|value| self.accepts(value))
+    }
+
+    fn describe(&self) -> String {
+        format!("metadata `{}`", self.key)
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        let hidden = call.hides(&self.key);
+        let values = call.metadata().as_ref().get_all(&self.key);
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| format!("{:?}", text(value)))
+            .collect();
+        let came = if values.is_empty() {
+            "nothing".to_owned()
+        } else {
+            values.join(" and ")
+        };
+        Mismatch::new(match &self.expected.0 {
+            Inner::Closure(_) => format!("the closure does not accept {came}"),
+            _ if hidden => format!("wanted {REDACTED:?}, came {came}"),
+            Inner::Bytes(wanted) => {
+                let wanted = BinaryMetadataValue::from_bytes(wanted);
+                let wanted = String::from_utf8_lossy(wanted.as_encoded_bytes()).into_owned();
+                format!("wanted {wanted:?}, came {came}")
+            }
+            Inner::Text(wanted) => format!("wanted {wanted:?}, came {came}"),
+        })
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}
+
+struct Absent(String);
+
+impl Matcher for Absent {
+    fn matches(&self, call: &Call) -> bool {
+        !call.metadata().as_ref().contains_key(&self.0)
+    }
+
+    fn describe(&self) -> String {
+        format!("no metadata `{}`", self.0)
+    }
+
+    fn mismatch(&self, _: &Call) -> Mismatch {
+        Mismatch::new("it is there")
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}
+
+struct Deadline<R>(R);
+
+impl<R: RangeBounds<Duration> + Send + Sync> Matcher for Deadline<R> {
+    fn matches(&self, call: &Call) -> bool {
+        call.timeout().is_some_and(|left| self.0.contains(&left))
+    }
+
+    fn describe(&self) -> String {
+        format!("a deadline, {} away", range_text(&self.0))
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        let wanted = range_text(&self.0);
+        Mismatch::new(match call.timeout() {
+            Some(left) => format!("wanted {wanted}, came {left:?}"),
+            None => format!("wanted {wanted}, came no deadline"),
+        })
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}
+
+struct NoDeadline;
+
+impl Matcher for NoDeadline {
+    fn matches(&self, call: &Call) -> bool {
+        call.timeout().is_none()
+    }
+
+    fn describe(&self) -> String {
+        "no deadline".to_owned()
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        Mismatch::new(format!("came {:?}", call.timeout().unwrap_or_default()))
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}
+
+struct Peer<F>(F);
+
+impl<F: Fn(&Address) -> bool + Send + Sync> Matcher for Peer<F> {
+    fn matches(&self, call: &Call) -> bool {
+        (self.0)(call.peer())
+    }
+
+    fn describe(&self) -> String {
+        "a closure over the peer".to_owned()
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        Mismatch::new(format!("the closure does not accept {}", call.peer()))
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}
+
+struct Connection(u64);
+
+impl Matcher for Connection {
+    fn matches(&self, call: &Call) -> bool {
+        call.connection_id() == self.0
+    }
+
+    fn describe(&self) -> String {
+        format!("connection {}", self.0)
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        let (wanted, came) = (self.0, call.connection_id());
+        Mismatch::new(format!("wanted {wanted}, came {came}"))
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether the server got what its stubs expect, and nothing else.
+
+use crate::address::Address;
+use crate::mock::journal::{Call, Journal};
+use crate::mock::registry::Registry;
+use std::{
+    error, fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What went wrong so far, whatever the stubs' counts say.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Mutex<Found>);
+
+#[derive(Clone, Debug, Default)]
+struct Found {
+    unmatched: Vec<Unmatched>,
+    /// With those that are not kept.
+    unmatched_count: usize,
+    panics: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Unmatched {
+    call: Call,
+    explanation: String,
+}
+
+/// How many unmatched calls and panics are kept and told.
+const KEPT: usize = 10;
+
+impl Findings {
+    /// A call that nothing served; `explain` is asked when it is one of those that are told.
+    pub(crate) fn add_unmatched(&self, call: &Call, explanation: &str) {
+        let mut found = self.lock();
+        found.unmatched_count += 1;
+        if found.unmatched.len() < KEPT {
+            found.unmatched.push(Unmatched {
+                call: call.clone(),
+                explanation: explanation.to_owned(),
+            });
+        }
+    }
+
+    /// A closure of a stub that panicked.
+    pub(crate) fn add_panic(&self, text: String) {
+        let mut found = self.lock();
+        if found.panics.len() < KEPT {
+            found.panics.push(text);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.lock() = Found::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Found> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why verification failed: what each stub expected and got, the calls that no stub accepted with the stubs that came
+/// nearest, closures that panicked, and all calls that came.
+///
+/// It is what [`verify`](crate::MockServer::verify) gives, and the text that the server panics with when it is dropped.
+/// `{:?}`, which `unwrap()` prints, is the same text.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Report {
+    head: String,
+    problems: Vec<String>,
+    unmatched: Vec<Call>,
+    journal: String,
+    seed: Option<u64>,
+}
+
+impl Report {
+    /// The calls that no stub accepted: the first ten.
+    #[must_use]
+    pub fn unmatched(&self) -> &[Call] {
+        &self.unmatched
+    }
+
+    /// Each problem in words.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+/// What is judged.
+pub(crate) struct Judged<'a> {
+    pub(crate) server: &'a Address,
+    pub(crate) registry: &'a Registry,
+    pub(crate) findings: &'a Findings,
+    pub(crate) allow_unmatched: bool,
+    /// Calls that were waited for in vain.
+    pub(crate) in_flight: Vec<Call>,
+    /// Calls whose request did not arrive in that time.
+    pub(crate) arriving: usize,
+    pub(crate) journal: &'a Journal,
+    /// What random delays were drawn from.
+    pub(crate) seed: Option<u64>,
+}
+
+/// The variable that repeats what is random.
+pub(crate) const SEED: &str = "RPCPLUGIN_TESTKIT_SEED";
+
+impl Judged<'_> {
+    /// `Err` with everything that is not as expected.
+    pub(crate) fn judge(self) -> Result<(), Report> {
+        let found = self.findings.lock().clone();
+        let mut problems: Vec<_> = self
+            .registry
+            .all()
+            .iter()
+            .filter_map(|stub| stub.unmet())
+            .collect();
+        problems.extend(found.panics);
+        let mut unmatched = Vec::new();
+        if !self.allow_unmatched {
+            for one in found.unmatched {
+                problems.push(format!("unmatched call: {}\n{}", one.call, one.explanation));
+                unmatched.push(one.call);
+            }
+            let more = found.unmatched_count - unmatched.len();
+            if more > 0 {
+                problems.push(format!("… and {more} more unmatched calls"));
+            }
+        }
+        let in_flight = self.in_flight.iter();
+        problems.extend(in_flight.map(|call| format!("a call has not ended: {call}")));
+        if self.arriving > 0 {
+            let text = "calls began whose request message has not arrived";
+            problems.push(format!("{} {text}", self.arriving));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Report {
+            head: format!(
+                "the mock server at {} did not get what it expects",
+                self.server
+            ),
+            problems,
+            unmatched,
+            journal: self.journal.listing(),
+            seed: self.seed,
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.head)?;
+        for (number, problem) in self.problems.iter().enumerate() {
+            let problem = problem.replace('\n', "\n   ");
+            write!(f, "\n{}. {problem}", number + 1)?;
+        }
+        match self.journal.as_str() {
+            "" => f.write_str("\nno calls came")?,
+            journal => write!(f, "\nall calls:{journal}")?,
+        }
+        match self.seed {
+            Some(seed) => write!(
+                f,
+                "\ndelays were drawn from a seed: {SEED}={seed} repeats them"
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl error::Error for Report {}
