@@ -6,6 +6,7 @@
 //! - `memory`: the in-process pipes and the names they listen under.
 //! - `socket`: a Unix socket in a private temporary directory.
 //! - `switch`: a stream or listener that another task can cut.
+//! - `tap`: a stream whose incoming bytes are looked at on their way.
 
 mod dial;
 mod listener;
@@ -14,8 +15,10 @@ mod memory;
 mod socket;
 mod stream;
 mod switch;
+mod tap;
 
 pub(crate) use dial::dial;
 pub(crate) use listener::{Bind, Listener};
 pub(crate) use stream::Stream;
 pub(crate) use switch::{Cut, Switched, SwitchedListener};
+pub(crate) use tap::Tapped;

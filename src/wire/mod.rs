@@ -2,6 +2,7 @@
 //!
 //! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
 //! - `metadata`: metadata that people write, checked.
+//! - `opening`: the first bytes of a connection, and what they are when they are no HTTP/2.
 //! - `read`: the messages of a stream, one by one.
 //! - `receive`: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
 //! - `send`: bytes and bodies into an `h2` stream, as fast as flow control lets them.
@@ -10,6 +11,7 @@
 
 pub(crate) mod message;
 pub(crate) mod metadata;
+pub(crate) mod opening;
 mod read;
 mod receive;
 pub(crate) mod send;

@@ -2,6 +2,7 @@
 
 mod address;
 mod architecture;
+mod bad_input;
 mod calls;
 mod config;
 mod connection;
