@@ -1,10 +1,11 @@
 //! One HTTP/2 connection.
 
+use crate::address::Address;
 use crate::mock::journal::Connection;
 use crate::mock::serve::Service;
 use crate::net::{Switched, Tapped};
-use crate::wire::opening::Opening;
 use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
+use crate::wire::{authority::Mender, opening::Opening};
 use h2::server::Builder;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) async fn serve(stream: Switched, connection: Arc<Connection>, service: Arc<Service>) {
     let cut = stream.when_cut();
     let opening = Mutex::default();
-    let tapped = Tapped::new(stream, &opening);
+    // Only there does gRPC's C core send an authority that `h2` does not take.
+    let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
+    let tapped = Tapped::new(stream, &opening, mender);
     tokio::select! {
         biased;
         () = cut => {}

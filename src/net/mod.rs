@@ -6,7 +6,7 @@
 //! - `memory`: the in-process pipes and the names they listen under.
 //! - `socket`: a Unix socket in a private temporary directory.
 //! - `switch`: a stream or listener that another task can cut.
-//! - `tap`: a stream whose incoming bytes are looked at on their way.
+//! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 
 mod dial;
 mod listener;

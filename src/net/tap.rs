@@ -1,5 +1,6 @@
 //! A server's stream whose incoming bytes are looked at on their way.
 
+use crate::wire::authority::Mender;
 use crate::wire::opening::Opening;
 use std::{
     io,
@@ -9,28 +10,33 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Notes how the connection opens.
+/// Notes how the connection opens, and mends what it is told to mend. What goes out passes as it is.
 #[derive(Debug)]
 pub(crate) struct Tapped<'a, S> {
     stream: S,
     /// Where the opening is noted. `None` once it is complete.
     opening: Option<&'a Mutex<Opening>>,
+    mender: Option<Mender>,
 }
 
 impl<'a, S> Tapped<'a, S> {
-    pub(crate) fn new(stream: S, opening: &'a Mutex<Opening>) -> Self {
+    pub(crate) fn new(stream: S, opening: &'a Mutex<Opening>, mender: Option<Mender>) -> Self {
         Self {
             stream,
             opening: Some(opening),
+            mender,
         }
     }
 
-    fn look(&mut self, bytes: &[u8]) {
+    fn look(&mut self, bytes: &mut [u8]) {
         if let Some(opening) = self.opening {
             let mut noted = opening.lock().unwrap_or_else(PoisonError::into_inner);
             if !noted.note(bytes) {
                 self.opening = None;
             }
+        }
+        if let Some(mender) = &mut self.mender {
+            mender.mend(bytes);
         }
     }
 }
@@ -44,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<'_, S> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.look(&buf.filled()[before..]);
+        this.look(&mut buf.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,5 +1,7 @@
 //! gRPC on HTTP/2 streams: what both wings say to `h2`.
 //!
+//! - `authority`: the `:authority` of gRPC's C core on Unix sockets, mended for `h2`.
+//! - `header_block`: HPACK, followed byte by byte.
 //! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
 //! - `metadata`: metadata that people write, checked.
 //! - `opening`: the first bytes of a connection, and what they are when they are no HTTP/2.
@@ -9,6 +11,8 @@
 //! - `status`: what an `h2` error means in gRPC.
 //! - `timeout`: the `grpc-timeout` header.
 
+pub(crate) mod authority;
+mod header_block;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod opening;

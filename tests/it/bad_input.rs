@@ -1,5 +1,7 @@
-//! Peers of the mock that speak something else.
+//! Peers of the mock that speak something else, or HTTP/2 as `h2` does not take it.
 
+#[cfg(unix)]
+use crate::support::Transport;
 use crate::support::within;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Address, Client, MockServer, Stub, json};
@@ -106,4 +108,36 @@ async fn a_peer_that_says_nothing_or_speaks_http_2_is_not_told_by_the_journal() 
     // A frame that says it is longer than any may be.
     let wrong = [preface.as_slice(), &[0xff; 9]].concat();
     assert_eq!(journal_after(&wrong, false).await, "\n");
+}
+
+/// What a stock grpcio 1.85 sends for two calls. The fields of the second are references to those of the first.
+#[cfg(unix)]
+#[tokio::test]
+async fn calls_with_the_authority_that_the_grpc_c_core_sends_on_unix_sockets_are_served() {
+    let server = Transport::Unix.start_echo().await;
+    server.mount(Stub::method("Squawk").reply(json!({})));
+    let Address::Unix(path) = server.address() else {
+        panic!("not a Unix socket");
+    };
+    let first = b"@\x05:path\x16/echo.v1.Parrot/Squawk@\n:authority$tmp%2Fa%2Fcap%2Fx%20y~%25%C3%A9.sock\x83\x86\
+        @\x0ccontent-type\x10application/grpc@\x02te\x08trailers@\nuser-agent\x12grpc-python/1.85.1";
+    let calls: [&[u8]; 2] = [first, b"\xc2\xc1\x83\x86\xc0\xbf\xbe"];
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for (block, stream) in calls.into_iter().zip([1, 3]) {
+        let length = u8::try_from(block.len()).unwrap();
+        sent.extend([0, 0, length, 1, 4, 0, 0, 0, stream]);
+        sent.extend(block);
+        sent.extend([0, 0, 5, 0, 1, 0, 0, 0, stream, 0, 0, 0, 0, 0]);
+    }
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    // The first head comes apart.
+    let (before, after) = sent.split_at(30);
+    stream.write_all(before).await.unwrap();
+    stream.write_all(after).await.unwrap();
+    for call in within(server.wait_for_calls(2)).await {
+        assert_eq!(call, ("Squawk", json!({})));
+        assert_eq!(within(call.ended()).await, rpcplugin_testkit::Outcome::Ok);
+        let kinds = call.metadata().get_all("user-agent").iter();
+        assert_eq!(kinds.collect::<Vec<_>>(), ["grpc-python/1.85.1"]);
+    }
 }

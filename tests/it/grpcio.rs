@@ -153,49 +153,51 @@ async fn chat_in_capitals(mut stream: CallStream) -> Result<(), Status> {
 
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
-async fn a_python_client_calls_the_mock_in_all_four_shapes() {
-    let server = Transport::Tcp.start_echo().await;
-    server.mount(Stub::method("Echo.Say").reply(|call: &Call| {
-        let request = call.request();
-        json!({"message": request["message"], "count": request["times"], "blob": request["blob"]})
-    }));
-    let counts = [1, 0, 3].map(|count| json!({"count": count}));
-    server.mount(Stub::method("Split").reply(Reply::stream(counts)));
-    server.mount(Stub::method("Join").reply(|call: &Call| json!({"count": call.requests().len()})));
-    server.mount(Stub::method("Chat").reply(chat_in_capitals));
-    let mut python = Python::client(&server, "shapes");
-    let said = json!(["héllo", -3, [0, 255]]);
-    // At last, five messages of three megabytes came back as they went.
-    let told = json!([said, [1, 0, 3], 3, ["ONE", "TWO"], true]);
-    assert_eq!(python.told().await, told);
-    python.finish().await;
+async fn a_stock_python_client_calls_the_mock_in_all_four_shapes_over_tcp_and_a_unix_socket() {
+    for transport in [Transport::Tcp, Transport::Unix] {
+        let server = transport.start_echo().await;
+        server.mount(Stub::method("Echo.Say").reply(|call: &Call| {
+            let request = call.request();
+            json!({"message": request["message"], "count": request["times"], "blob": request["blob"]})
+        }));
+        let counts = [1, 0, 3].map(|count| json!({"count": count}));
+        server.mount(Stub::method("Split").reply(Reply::stream(counts)));
+        let joined = |call: &Call| json!({"count": call.requests().len()});
+        server.mount(Stub::method("Join").reply(joined));
+        server.mount(Stub::method("Chat").reply(chat_in_capitals));
+        let mut python = Python::client(&server, "shapes");
+        // At last, five messages of three megabytes came back as they went.
+        let told = json!([["héllo", -3, [0, 255]], [1, 0, 3], 3, ["ONE", "TWO"], true]);
+        assert_eq!(python.told().await, told);
+        python.finish().await;
 
-    let full = json!({
-        "message": "héllo", "times": -3, "bigNumber": 9_007_199_254_740_993_i64, "mood": "MOOD_LOUD",
-        "tags": ["a", "", "c"], "counts": {"one": 1, "zero": 0}, "nickname": "", "room": 0,
-        "sentAt": "2024-02-29T12:00:00.000000001Z", "blob": "AP8=", "ratio": 0.1,
-    });
-    let said = |texts: &[&str]| texts.iter().map(|text| json!({"message": text})).collect();
-    let expected = [
-        ("echo.v1.Echo/Say", full),
-        ("echo.v1.Echo/Split", json!({"message": "a b c"})),
-        ("echo.v1.Echo/Join", said(&["x", "y", ""])),
-        ("echo.v1.Echo/Chat", said(&["one", "two"])),
-    ];
-    let calls = server.calls();
-    assert_eq!(calls[..4], expected);
-    let typed: echo::EchoRequest = calls[0].message().unwrap();
-    assert_eq!(typed.nickname.as_deref(), Some(""));
-    assert_eq!(typed.target, Some(echo::echo_request::Target::Room(0)));
-    assert_eq!(calls[1].replies().len(), 3);
-    // Each request of the chat came after the reply to the one before.
-    let (requests, replies) = (calls[3].requests(), calls[3].replies());
-    assert!(replies[0].at() <= requests[1].at() && replies.len() == 2);
-    for call in &calls {
-        let ended = (call.outcome(), call.timeout(), call.connection_id());
-        assert_eq!(ended, (Some(Outcome::Ok), None, 1), "{call}");
-        let agent = call.metadata().get("user-agent").unwrap();
-        assert!(agent.to_str().unwrap().starts_with("grpc-python/"));
+        let full = json!({
+            "message": "héllo", "times": -3, "bigNumber": 9_007_199_254_740_993_i64, "mood": "MOOD_LOUD",
+            "tags": ["a", "", "c"], "counts": {"one": 1, "zero": 0}, "nickname": "", "room": 0,
+            "sentAt": "2024-02-29T12:00:00.000000001Z", "blob": "AP8=", "ratio": 0.1,
+        });
+        let said = |texts: &[&str]| texts.iter().map(|text| json!({"message": text})).collect();
+        let expected = [
+            ("echo.v1.Echo/Say", full),
+            ("echo.v1.Echo/Split", json!({"message": "a b c"})),
+            ("echo.v1.Echo/Join", said(&["x", "y", ""])),
+            ("echo.v1.Echo/Chat", said(&["one", "two"])),
+        ];
+        let calls = server.calls();
+        assert_eq!(calls[..4], expected);
+        let typed: echo::EchoRequest = calls[0].message().unwrap();
+        assert_eq!(typed.nickname.as_deref(), Some(""));
+        assert_eq!(typed.target, Some(echo::echo_request::Target::Room(0)));
+        assert_eq!(calls[1].replies().len(), 3);
+        // Each request of the chat came after the reply to the one before.
+        let (requests, replies) = (calls[3].requests(), calls[3].replies());
+        assert!(replies[0].at() <= requests[1].at() && replies.len() == 2);
+        for call in &calls {
+            let ended = (call.outcome(), call.timeout(), call.connection_id());
+            assert_eq!(ended, (Some(Outcome::Ok), None, 1), "{call}");
+            let agent = call.metadata().get("user-agent").unwrap();
+            assert!(agent.to_str().unwrap().starts_with("grpc-python/"));
+        }
     }
 }
 
