@@ -87,7 +87,8 @@ mod tests {
     #[tokio::test]
     #[traced_test]
     async fn connections_and_unmatched_calls_are_logged() {
-        let server = MockServer::memory().await;
+        let builder = MockServer::builder().memory().allow_unmatched();
+        let server = builder.start().await;
         let client = server.client().await;
         assert!(logs_contain(&format!(
             "connected address={}",

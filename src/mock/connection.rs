@@ -56,6 +56,6 @@ fn note_foreign(opening: &Mutex<Opening>, connection: &Connection, service: &Ser
     let opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(spoken) = opening.foreign(&connection.peer) {
         tracing::warn!("no gRPC call: {spoken}");
-        service.journal.add_foreign(spoken);
+        service.log.add_foreign(spoken);
     }
 }

@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 
 #[tokio::test]
 async fn a_call_tells_what_came_and_what_became_of_it() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().allow_unmatched().start().await;
     server.mount(Stub::method("Get").named("one").reply(json!({"value": 1})));
     let client = server.client().await;
     client
@@ -225,7 +225,11 @@ async fn a_call_that_is_in_flight_grows_and_ends() {
 
 #[tokio::test]
 async fn reset_forgets_stubs_and_calls_and_keeps_the_connection() {
-    let server = MockServer::memory().await;
+    let server = MockServer::builder()
+        .memory()
+        .allow_unmatched()
+        .start()
+        .await;
     server.mount(Stub::any().reply(json!({})));
     let client = server.client().await;
     client.call("Echo", json!({})).await.unwrap();

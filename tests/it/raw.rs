@@ -252,7 +252,12 @@ async fn an_unknown_compression_is_answered_with_what_is_known() {
 
 #[tokio::test]
 async fn an_unknown_method_and_bytes_that_are_no_message_are_recorded_too() {
-    let server = mock().await;
+    let server = MockServer::builder()
+        .schema(echo_schema())
+        .allow_unmatched()
+        .start()
+        .await;
+    server.mount(Stub::method("Squawk").reply(json!({"message": "hi"})));
     let requests = connect(&server).await;
     let (_, headers, _) = exchange(&requests, grpc("/no.such.Service/Method"), &[&[0; 5]]).await;
     assert_eq!(status(&headers).0, "12");
@@ -262,9 +267,15 @@ async fn an_unknown_method_and_bytes_that_are_no_message_are_recorded_too() {
         ("no.such.Service", "Method", None)
     );
 
-    // A varint that never ends is no EchoRequest; the stub matches by the method alone.
+    // A varint that never ends is no EchoRequest, whatever the stub looks at.
     let (_, headers, _) = exchange(&requests, grpc(SQUAWK), &[&[0, 0, 0, 0, 2, 0xff, 0xff]]).await;
-    assert_eq!(status(&headers).0, "0");
+    assert_eq!(
+        status(&headers),
+        (
+            "13",
+            "the request is not a valid echo.v1.EchoRequest: failed to decode Protobuf message: invalid varint".to_owned()
+        )
+    );
     let call = within(server.next_call()).await;
     assert_eq!(call.requests()[0].bytes().as_ref(), [0xff, 0xff]);
     assert_eq!(call.request(), json!(null));

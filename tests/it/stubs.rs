@@ -23,7 +23,12 @@ async fn a_stub_is_named_in_every_way_that_a_method_is() {
         "Echo.Say",
         "Echo/Say",
     ] {
-        let server = echo_mock().await;
+        let server = MockServer::builder()
+            .memory()
+            .schema(echo_schema())
+            .allow_unmatched()
+            .start()
+            .await;
         server.mount(Stub::method(name).reply(json!({"message": name})));
         let reply = server
             .client()
@@ -45,7 +50,11 @@ async fn a_stub_is_named_in_every_way_that_a_method_is() {
 
 #[tokio::test]
 async fn a_schemaless_stub_is_named_by_the_end_of_the_name() {
-    let server = MockServer::memory().await;
+    let server = MockServer::builder()
+        .memory()
+        .allow_unmatched()
+        .start()
+        .await;
     server.mount(Stub::method("auth.Authenticate").reply(json!({"token": "t"})));
     let client = server.client().await;
     for name in [
@@ -302,7 +311,7 @@ async fn a_closure_may_use_its_own_server() {
 
 #[tokio::test]
 async fn a_closure_that_panics_answers_internal_and_the_server_lives_on() {
-    let server = MockServer::start().await;
+    let server = MockServer::builder().verify_on_drop(false).start().await;
     let fail = true;
     server.mount(Stub::method("Sync").reply(move |_: &Call| {
         assert!(!fail, "a bug in the test");
@@ -327,16 +336,41 @@ async fn a_closure_that_panics_answers_internal_and_the_server_lives_on() {
     }
     client.call("Fine", json!({})).await.unwrap();
     assert_eq!(server.connections(), 1);
+
+    // The test is told, although its client may not care.
+    let report = server.verify().await.unwrap_err();
+    let told: Vec<_> = report
+        .problems()
+        .iter()
+        .map(|text| text.replace(char::is_numeric, "0"))
+        .collect();
+    let address = "000.0.0.0:00000";
+    assert_eq!(
+        told,
+        [
+            format!(
+                r#"the reply of Stub::method("Sync") (tests/it/stubs.rs:000:00) to ("Sync", {{}}) from {address} → in flight panicked: a bug in the test"#
+            ),
+            format!(
+                r#"the reply of Stub::method("Async") (tests/it/stubs.rs:000:00) to ("Async", {{}}) from {address} → in flight panicked: another bug, 0"#
+            ),
+        ]
+    );
 }
 
 #[tokio::test]
 async fn a_condition_that_panics_answers_internal_too() {
-    let server = MockServer::memory().await;
+    let server = MockServer::builder()
+        .memory()
+        .verify_on_drop(false)
+        .start()
+        .await;
     let fail = true;
     server.mount(Stub::any().when(move |_: &Call| {
         assert!(!fail, "a bug in the condition");
         true
     }));
+    let address = server.address().clone();
     let error = within(server.client().await.call("Echo", json!({})).into_future())
         .await
         .unwrap_err();
@@ -345,11 +379,21 @@ async fn a_condition_that_panics_answers_internal_too() {
         error.status().unwrap().message(),
         "a stub's condition panicked: a bug in the condition"
     );
+    assert_eq!(
+        server.verify().await.unwrap_err().problems(),
+        [format!(
+            r#"a stub's condition panicked: a bug in the condition, asked about ("Echo", {{}}) from {address} → in flight"#
+        )]
+    );
 }
 
 #[tokio::test]
 async fn an_unmatched_call_says_what_is_mounted() {
-    let server = MockServer::memory().await;
+    let server = MockServer::builder()
+        .memory()
+        .allow_unmatched()
+        .start()
+        .await;
     let client = server.client().await;
     let unmatched = |method: &'static str| {
         let client = client.clone();
@@ -371,7 +415,7 @@ async fn an_unmatched_call_says_what_is_mounted() {
     server.mount(Stub::method("Put").named("put a"));
     let error = unmatched("Get").await;
     assert_eq!(error.code(), Some(Code::Unimplemented));
-    let expected = format!("no stub for Get; mounted are `put a` (tests/it/stubs.rs:{line}:18)");
+    let expected = format!("no stub for Get; mounted are `put a` (tests/it/stubs.rs:{line}:12)");
     assert_eq!(error.status().unwrap().message(), expected);
 
     let line = line!() + 1;
@@ -379,7 +423,8 @@ async fn an_unmatched_call_says_what_is_mounted() {
     let error = unmatched("Get").await;
     assert_eq!(error.code(), Some(Code::FailedPrecondition));
     let expected = format!(
-        r#"no stub for Get accepts this call: Stub::method("Get") (tests/it/stubs.rs:{line}:18) did not"#
+        "no stub for Get accepts this call; the nearest is Stub::method(\"Get\") (tests/it/stubs.rs:{line}:12): \
+         the request as JSON (tests/it/stubs.rs:{line}:38): n: wanted 2, came 1"
     );
     assert_eq!(error.status().unwrap().message(), expected);
     assert_eq!(server.calls().len(), 3);
@@ -388,7 +433,11 @@ async fn an_unmatched_call_says_what_is_mounted() {
 /// Headers have limits.
 #[tokio::test]
 async fn an_unmatched_call_names_a_few_of_many_stubs() {
-    let server = MockServer::memory().await;
+    let server = MockServer::builder()
+        .memory()
+        .allow_unmatched()
+        .start()
+        .await;
     for n in 0..2000 {
         server.mount(Stub::method("Put").named(format!("{n:04}")));
     }
