@@ -56,7 +56,13 @@ impl Taken {
 }
 
 impl Mounted {
-    pub(crate) fn new(id: u64, stub: Stub, place: &Location<'_>) -> Self {
+    /// `method` is the full name of the stub's method, where a schema tells it.
+    pub(crate) fn new(
+        id: u64,
+        stub: Stub,
+        method: Option<MethodName>,
+        place: &Location<'_>,
+    ) -> Self {
         let label = stub.label(place);
         let total = stub.replies.iter().map(|reply| reply.count).sum();
         let spent = (!stub.sticks).then_some(total);
@@ -90,7 +96,7 @@ impl Mounted {
                 name: stub.name,
                 label,
             }),
-            method: stub.method,
+            method: method.or(stub.method),
             request_hash: request_hash(&stub.conditions),
             conditions: stub.conditions,
             replies,

@@ -117,13 +117,12 @@ impl Registry {
     /// the form in which requests are printed.
     pub(crate) fn mount(
         &self,
-        mut stub: Stub,
+        stub: Stub,
         method: Option<MethodName>,
         hashed: bool,
         place: &Location<'_>,
     ) -> Arc<Mounted> {
-        stub.method = method.or(stub.method);
-        let mut mounted = Mounted::new(self.next_id(), stub, place);
+        let mut mounted = Mounted::new(self.next_id(), stub, method, place);
         if !hashed {
             mounted.request_hash = None;
         }

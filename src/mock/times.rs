@@ -5,7 +5,7 @@ use std::{
     ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive},
 };
 
-/// How many calls a stub expects: a number, or a range such as `1..`, `..=3` or `2..=4`, which convert into it.
+/// How many calls a stub expects, or how many messages: a number, or a range such as `1..`, `..=3` or `2..=4`, which convert into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     least: u64,
@@ -54,18 +54,25 @@ ranges! {
     RangeToInclusive<u64>: |range| 0, range.end;
 }
 
+impl Times {
+    /// `exactly 2 messages`, of what is counted.
+    pub(crate) fn of(self, what: &str) -> String {
+        let s = |n| if n == 1 { "" } else { "s" };
+        match (self.least, self.most) {
+            (0, 0) => format!("no {what}s"),
+            (0, u64::MAX) => format!("any number of {what}s"),
+            (least, u64::MAX) => format!("at least {least} {what}{}", s(least)),
+            (0, most) => format!("at most {most} {what}{}", s(most)),
+            (least, most) if least == most => format!("exactly {least} {what}{}", s(least)),
+            (least, most) => format!("{least} to {most} {what}s"),
+        }
+    }
+}
+
 /// `exactly 2 calls`.
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let calls = |n| if n == 1 { "call" } else { "calls" };
-        match (self.least, self.most) {
-            (0, 0) => f.write_str("no calls"),
-            (0, u64::MAX) => f.write_str("any number of calls"),
-            (least, u64::MAX) => write!(f, "at least {least} {}", calls(least)),
-            (0, most) => write!(f, "at most {most} {}", calls(most)),
-            (least, most) if least == most => write!(f, "exactly {least} {}", calls(least)),
-            (least, most) => write!(f, "{least} to {most} calls"),
-        }
+        f.write_str(&self.of("call"))
     }
 }
 

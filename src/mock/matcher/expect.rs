@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::schema::{brief, json};
 use serde_json::Value;
+use std::fmt;
 
 /// A value that is expected, or a closure that accepts it. See [`field`](crate::matchers::field).
 ///
@@ -85,8 +86,8 @@ impl Expectation {
     }
 }
 
-impl std::fmt::Debug for Expectation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.describe())
     }
 }

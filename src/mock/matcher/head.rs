@@ -2,11 +2,14 @@
 
 use crate::address::Address;
 use crate::mock::journal::{Call, REDACTED, text};
-use crate::mock::matcher::part::range_text;
 use crate::mock::matcher::rule::{Matcher, Mismatch};
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use http::HeaderValue;
-use std::{ops::RangeBounds, time::Duration};
-use tonic::metadata::{BinaryMetadataValue, MetadataValue};
+use std::{
+    fmt::{self, Debug},
+    ops::{Bound, RangeBounds},
+    time::Duration,
+};
 
 /// The request metadata has this pair, perhaps among other values of the key; or one of the values satisfies a closure
 /// over its text.
@@ -75,8 +78,8 @@ pub trait IntoTextExpectation<How> {
 /// What a text must be. See [`IntoTextExpectation`].
 pub struct TextExpectation(Inner);
 
-impl std::fmt::Debug for TextExpectation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for TextExpectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // It may be a secret.
         f.write_str("TextExpectation")
     }
@@ -117,10 +120,10 @@ impl Metadata {
     }
 }
 
-/// The bytes of a `-bin` value.
+/// The bytes of a `-bin` value, with or without padding.
 fn binary(value: &HeaderValue) -> Option<Vec<u8>> {
-    let value: BinaryMetadataValue = MetadataValue::try_from(value.as_bytes()).ok()?;
-    value.to_bytes().ok().map(Into::into)
+    let text = value.to_str().ok()?.trim_end_matches('=');
+    BASE64_STANDARD_NO_PAD.decode(text).ok()
 }
 
 impl Matcher for Metadata {
@@ -149,8 +152,7 @@ impl Matcher for Metadata {
             Inner::Closure(_) => format!("the closure does not accept {came}"),
             _ if hidden => format!("wanted {REDACTED:?}, came {came}"),
             Inner::Bytes(wanted) => {
-                let wanted = BinaryMetadataValue::from_bytes(wanted);
-                let wanted = String::from_utf8_lossy(wanted.as_encoded_bytes()).into_owned();
+                let wanted = BASE64_STANDARD_NO_PAD.encode(wanted);
                 format!("wanted {wanted:?}, came {came}")
             }
             Inner::Text(wanted) => format!("wanted {wanted:?}, came {came}"),
@@ -203,6 +205,23 @@ impl<R: RangeBounds<Duration> + Send + Sync> Matcher for Deadline<R> {
 
     fn reads_messages(&self) -> bool {
         false
+    }
+}
+
+/// `2s to 3s`, `at least 2s`, as people say it.
+fn range_text<T: Debug>(range: &impl RangeBounds<T>) -> String {
+    match (range.start_bound(), range.end_bound()) {
+        (Bound::Unbounded, Bound::Unbounded) => "any".to_owned(),
+        (Bound::Included(from), Bound::Unbounded) => format!("at least {from:?}"),
+        (Bound::Excluded(from), Bound::Unbounded) => format!("more than {from:?}"),
+        (Bound::Unbounded, Bound::Included(to)) => format!("at most {to:?}"),
+        (Bound::Unbounded, Bound::Excluded(to)) => format!("less than {to:?}"),
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to)) => {
+            format!("{from:?} to {to:?}")
+        }
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) => {
+            format!("{from:?} to less than {to:?}")
+        }
     }
 }
 

@@ -4,12 +4,9 @@ use crate::mock::journal::Call;
 use crate::mock::matcher::expect::{Expectation, IntoExpectation};
 use crate::mock::matcher::request::no_schema;
 use crate::mock::matcher::rule::{Matcher, Mismatch};
+use crate::mock::times::Times;
 use crate::schema::{FieldPath, Leaf, Method};
 use serde_json::Value;
-use std::{
-    fmt::Debug,
-    ops::{Bound, RangeBounds},
-};
 
 /// One field of the request is this value, or satisfies a closure over its JSON.
 ///
@@ -33,11 +30,11 @@ pub fn field<How>(path: &str, expected: impl IntoExpectation<How>) -> impl Match
     }
 }
 
-/// How many messages the client's stream has: `message_count(2..=3)`. It is decided when all are in, and so of no use for
+/// How many messages the client's stream has: `message_count(2)`, `message_count(2..=3)`. It is decided when all are in, and so of no use for
 /// calls that stream both ways, which are matched by their first message.
 #[must_use]
-pub fn message_count(range: impl RangeBounds<usize> + Send + Sync + Debug) -> impl Matcher {
-    Count(range)
+pub fn message_count(count: impl Into<Times>) -> impl Matcher {
+    Count(count.into())
 }
 
 /// The message of that number, from 0, is this JSON (as [`json`](crate::matchers::json)), or satisfies a closure.
@@ -86,37 +83,19 @@ impl Matcher for Field {
     }
 }
 
-struct Count<R>(R);
+struct Count(Times);
 
-impl<R: RangeBounds<usize> + Send + Sync + Debug> Matcher for Count<R> {
+impl Matcher for Count {
     fn matches(&self, call: &Call) -> bool {
-        self.0.contains(&call.requests().len())
+        self.0.is_met(call.requests().len() as u64)
     }
 
     fn describe(&self) -> String {
-        format!("{} messages", range_text(&self.0))
+        self.0.of("message")
     }
 
     fn mismatch(&self, call: &Call) -> Mismatch {
-        let came = call.requests().len();
-        Mismatch::new(format!("wanted {}, came {came}", range_text(&self.0)))
-    }
-}
-
-/// `2 to 3`, `at least 2`, as people say it.
-pub(super) fn range_text<T: Debug>(range: &impl RangeBounds<T>) -> String {
-    match (range.start_bound(), range.end_bound()) {
-        (Bound::Unbounded, Bound::Unbounded) => "any".to_owned(),
-        (Bound::Included(from), Bound::Unbounded) => format!("at least {from:?}"),
-        (Bound::Excluded(from), Bound::Unbounded) => format!("more than {from:?}"),
-        (Bound::Unbounded, Bound::Included(to)) => format!("at most {to:?}"),
-        (Bound::Unbounded, Bound::Excluded(to)) => format!("less than {to:?}"),
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to)) => {
-            format!("{from:?} to {to:?}")
-        }
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) => {
-            format!("{from:?} to less than {to:?}")
-        }
+        Mismatch::new(format!("came {}", call.requests().len()))
     }
 }
 
@@ -193,21 +172,5 @@ impl Matcher for Messages {
     fn prepare(&mut self, method: &Method) -> Result<(), String> {
         let leaf = Leaf::Message(method.input().clone());
         self.expected.canonicalize(|value| leaf.canonical(value))
-    }
-}
-
-/// Whether the values are equal, as [`Expectation`] has it.
-#[cfg(test)]
-mod tests {
-    use crate::mock::matcher::part::range_text;
-
-    #[test]
-    fn ranges_are_told_in_words() {
-        assert_eq!(range_text(&(2..=3)), "2 to 3");
-        assert_eq!(range_text(&(2..4)), "2 to less than 4");
-        assert_eq!(range_text(&(2..)), "at least 2");
-        assert_eq!(range_text(&(..=2)), "at most 2");
-        assert_eq!(range_text(&(..2)), "less than 2");
-        assert_eq!(range_text::<u8>(&(..)), "any");
     }
 }
