@@ -94,7 +94,7 @@ fn compare(stub: Arc<Mounted>, call: &Call) -> Near {
             Err(panic) => (vec![format!("it panicked: {panic}")], 1),
         };
         Checked {
-            what: format!("{} ({})", matcher.describe(), condition.place),
+            what: condition.describe(),
             lines,
             differences,
         }

@@ -54,7 +54,8 @@ pub struct Stub {
 /// A matcher, and where it was given.
 pub(crate) struct Condition {
     pub(crate) matcher: Box<dyn Matcher>,
-    pub(crate) place: &'static Location<'static>,
+    /// `None` for one that stands in no test.
+    pub(crate) place: Option<&'static Location<'static>>,
 }
 
 /// A reply, and how many calls in a row get it.
@@ -100,7 +101,7 @@ impl Stub {
     pub fn when(mut self, matcher: impl Matcher + 'static) -> Self {
         self.conditions.push(Condition {
             matcher: matcher.boxed(),
-            place: Location::caller(),
+            place: Some(Location::caller()),
         });
         self
     }
@@ -186,20 +187,20 @@ impl Stub {
     /// What stands for its place in messages.
     pub(crate) fn from(mut self, origin: String) -> Self {
         self.origin = Some(origin);
+        for condition in &mut self.conditions {
+            condition.place = None;
+        }
         self
     }
 
     /// Tells its matchers the method's types.
     pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
         self.conditions.iter_mut().try_for_each(|condition| {
-            let place = condition.place;
-            let matcher = &mut condition.matcher;
-            matcher.prepare(method).map_err(|problem| {
-                format!(
-                    "{} can match no call of {}: {problem} (.when at {place})",
-                    matcher.describe(),
-                    method.full_name()
-                )
+            let told = condition.describe();
+            let prepared = condition.matcher.prepare(method);
+            prepared.map_err(|problem| {
+                let method = method.full_name();
+                format!("{told} can match no call of {method}: {problem}")
             })
         })
     }
@@ -213,6 +214,17 @@ impl Stub {
             (Some(name), _) => format!("`{name}` ({place})"),
             (None, Some(method)) => format!("Stub::method({:?}) ({place})", method.as_str()),
             (None, None) => format!("Stub::any() ({place})"),
+        }
+    }
+}
+
+impl Condition {
+    /// What it wants, and where it was given.
+    pub(crate) fn describe(&self) -> String {
+        let what = self.matcher.describe();
+        match self.place {
+            Some(place) => format!("{what} ({place})"),
+            None => what,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! not strings (`serde_json` keeps all their digits), and the whole doubles of a `google.protobuf.Struct` are integers.
 
 use crate::error::{Error, Kind};
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use prost_types::{ListValue, Struct, value::Kind as StructKind};
 use serde_json::{Map, Number, Value};
@@ -45,7 +46,8 @@ pub(crate) fn is_lossless(descriptor: &MessageDescriptor, bytes: &[u8]) -> bool 
     let message = DynamicMessage::decode(descriptor.clone(), bytes);
     message.is_ok_and(|message| {
         let back = to_message(descriptor, &from_message(&message));
-        back.is_ok_and(|back| back == message)
+        // What has no JSON, such as an unknown field, is missing in length. (The bytes themselves differ in maps' order.)
+        back.is_ok_and(|back| back.encoded_len() == message.encoded_len())
     })
 }
 

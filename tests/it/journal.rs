@@ -2,7 +2,9 @@
 
 use crate::support::{Transport, echo_schema, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::{Address, Call, CallStream, Code, MockServer, Outcome, Reply, Stub, json};
+use rpcplugin_testkit::{
+    Address, Call, CallStream, Code, Journal, MockServer, Outcome, Reply, Status, Stub, json,
+};
 use std::time::Duration;
 use tokio_stream::StreamExt as _;
 
@@ -243,4 +245,235 @@ async fn reset_forgets_stubs_and_calls_and_keeps_the_connection() {
     client.call("Echo", json!({})).await.unwrap();
     assert_eq!(server.calls().len(), 2);
     assert_eq!(server.connections(), 1);
+}
+
+/// Every way to narrow it, one by one and together.
+#[tokio::test]
+async fn the_journal_is_narrowed_by_everything_that_a_call_has() {
+    let builder = MockServer::builder().memory().allow_unmatched();
+    let server = builder.start().await;
+    server.mount(Stub::method("kv.Get").named("getter").reply(json!({})));
+    server.mount(Stub::method("kv.Fail").reply(Status::aborted("")));
+    let (one, two) = (server.client().await, server.client().await);
+    let get = one.call("kv.Get", json!({"n": 1}));
+    get.metadata("x-tenant", "red")
+        .metadata("x-tenant", "blue")
+        .await
+        .unwrap();
+    two.call("kv.Get", json!({"n": 2}))
+        .metadata_bin("x-id-bin", [0, 1, 2])
+        .await
+        .unwrap();
+    two.call("kv.Fail", json!({})).await.unwrap_err();
+    two.call("kv.Put", json!({})).await.unwrap_err();
+    two.health_check().await.unwrap();
+
+    let journal = server.journal();
+    let methods = |journal: &Journal| {
+        journal
+            .calls()
+            .iter()
+            .map(|call| call.method().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(methods(&journal), ["kv.Get", "kv.Get", "kv.Fail", "kv.Put"]);
+    assert_eq!(journal.to("Get").len(), 2);
+    assert_eq!(journal.to("kv.Get").to("Get").len(), 2);
+    assert_eq!(journal.to("kv.Get").to("Put").len(), 0);
+    assert_eq!(journal.to("grpc.health.v1.Health/Check").len(), 1);
+    assert_eq!(
+        methods(&journal.served_by("getter").on_connection(2)),
+        ["kv.Get"]
+    );
+    let label = journal.calls()[2].stub().unwrap();
+    assert_eq!(methods(&journal.served_by(&label)), ["kv.Fail"]);
+    assert_eq!(methods(&journal.unmatched()), ["kv.Put"]);
+    assert_eq!(journal.ended(Outcome::Ok).len(), 2);
+    assert_eq!(
+        methods(&journal.ended(Outcome::Status(Code::Aborted))),
+        ["kv.Fail"]
+    );
+    assert_eq!(journal.in_flight().len(), 0);
+    assert_eq!(journal.with_metadata("x-tenant", "blue").len(), 1);
+    assert_eq!(journal.with_metadata("x-tenant", "green").len(), 0);
+    assert_eq!(journal.with_metadata("x-id-bin", "AAEC").len(), 1);
+    assert_eq!(journal.from_peer(server.address()).len(), 4);
+    assert_eq!(
+        journal
+            .from_peer(&Address::Memory("another".to_owned()))
+            .len(),
+        0
+    );
+    assert_eq!(
+        journal.filter(|call| call.request()["n"] == 2).calls()[0].connection_id(),
+        2
+    );
+    // It is a view: what comes later is in it.
+    one.call("kv.Get", json!({"n": 3})).await.unwrap();
+    assert_eq!(journal.served_by("getter").len(), 3);
+    assert_eq!(journal.into_iter().count(), 5);
+}
+
+/// The oldest calls go, with the memory of their messages, and it is said how many.
+#[tokio::test]
+async fn the_journal_is_bounded_by_bytes() {
+    let builder = MockServer::builder().memory().journal_limit(100_000);
+    let server = builder.start().await;
+    let stub = server.mount(Stub::any().reply(json!({})));
+    let client = server.client().await;
+    let text = "x".repeat(1000);
+    for n in 0..300 {
+        client
+            .call("Put", json!({"n": n, "text": text}))
+            .await
+            .unwrap();
+    }
+    let journal = server.journal();
+    let (kept, dropped) = (journal.len(), journal.dropped());
+    assert_eq!(kept + dropped, 300);
+    assert!((40..80).contains(&kept), "{kept}");
+    // The latest are there, and found by their method too.
+    let numbers: Vec<_> = server
+        .calls()
+        .iter()
+        .map(|call| call.request()["n"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (300 - kept as u64..300).collect::<Vec<_>>());
+    assert_eq!(journal.to("Put").len(), kept);
+    assert_eq!((stub.count(), stub.calls().len()), (300, kept));
+    assert_eq!(within(server.wait_for_calls(300)).await.len(), kept);
+    let first = within(server.next_call()).await;
+    assert_eq!(first.request()["n"], dropped);
+    let told = journal.to_string();
+    let line = format!(
+        "  (of {dropped} earlier calls there was no room in the journal's 100000 bytes)\n  0: "
+    );
+    assert!(told.starts_with(&line), "{told}");
+}
+
+/// A call in flight that outgrows the journal goes on, and a handle keeps what it had.
+#[tokio::test]
+async fn one_stream_larger_than_the_journal_costs_no_more_than_its_room() {
+    let builder = MockServer::builder().memory().journal_limit(50_000);
+    let server = builder.start().await;
+    let (reply, mut streams) = Reply::channel();
+    server.mount(Stub::method("Chat").reply(reply));
+    let client = server.client().await;
+    let said = tokio_stream::iter((0..500).map(|n| json!({"n": n, "text": "x".repeat(1000)})));
+    let mut replies = within(client.call_bidi_stream("Chat", said).into_future())
+        .await
+        .unwrap();
+    let mut held = within(streams.accept()).await;
+    let mut received = 0;
+    while within(held.recv()).await.unwrap().is_some() {
+        received += 1;
+    }
+    assert_eq!(received, 500);
+    assert_eq!((server.journal().len(), server.journal().dropped()), (0, 1));
+    let kept = held.call().requests().len();
+    assert!((30..60).contains(&kept), "{kept}");
+    held.finish();
+    assert_eq!(within(replies.message()).await.unwrap(), None);
+    server.verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_are_not_printed_and_can_be_named() {
+    let builder = MockServer::builder().memory().redact("X-Api-Key");
+    let server = builder.start().await;
+    server.mount(
+        Stub::any().reply(
+            Reply::json(json!({}))
+                .metadata("x-api-key", "echoed-secret")
+                .trailer("x-api-key", "trailing-secret"),
+        ),
+    );
+    let client = server.client().await;
+    let call = client
+        .call("Get", json!({}))
+        .metadata("x-api-key", "one-secret")
+        .metadata("cookie", "two-secret");
+    call.metadata("authorization", "three-secret")
+        .metadata("x-open", "visible")
+        .await
+        .unwrap();
+    let call = &server.calls()[0];
+    let printed = format!(
+        "{:?} {:?} {:?}",
+        call.metadata(),
+        call.reply_metadata(),
+        call.status()
+    );
+    assert!(
+        printed.contains("visible") && !printed.contains("secret"),
+        "{printed}"
+    );
+    assert_eq!(
+        call.metadata().get("x-api-key").unwrap().to_str().unwrap(),
+        "one-secret"
+    );
+
+    let error = MockServer::builder()
+        .redact("not a key")
+        .try_start()
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "`not a key` cannot be a metadata key");
+}
+
+/// As `pretty_assertions` would show it: the two sides differ where they differ, and nowhere else.
+#[tokio::test]
+async fn a_comparison_of_a_call_and_a_tuple_shows_what_differs() {
+    let builder = MockServer::builder().memory().schema(echo_schema());
+    let server = builder.start().await;
+    server.mount(Stub::method("Squawk"));
+    let args = json!({"message": "hullo", "tags": ["a", "b"]});
+    server.client().await.call("Squawk", args).await.unwrap();
+    let expected = ("Squawk", json!({"message": "hello", "tags": ["a", "b"]}));
+    let call = &server.calls()[0];
+    let plain: String =
+        strip_colours(&pretty_assertions::Comparison::new(call, &expected).to_string());
+    let lines: Vec<_> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        [
+            "Diff < left / right > :",
+            " (",
+            "     \"Squawk\",",
+            "     Object {",
+            "<        \"message\": String(\"hullo\"),",
+            ">        \"message\": String(\"hello\"),",
+            "         \"tags\": Array [",
+            "             String(\"a\"),",
+            "             String(\"b\"),",
+            "         ],",
+            "     },",
+            " )",
+        ]
+    );
+}
+
+fn strip_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        text + part.split_once('m').map_or("", |(_, rest)| rest)
+    })
+}
+
+/// A message of megabytes is one line that can be read.
+#[tokio::test]
+async fn long_messages_are_cut_when_they_are_printed() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::any().reply(json!({})));
+    let text = "é".repeat(1_000_000);
+    server
+        .client()
+        .await
+        .call("Put", json!({"text": text}))
+        .await
+        .unwrap();
+    let printed = server.journal().to_string();
+    assert!(printed.len() < 5000, "{}", printed.len());
+    assert!(printed.contains("é… <20000"), "{}", &printed[3900..]);
 }

@@ -19,6 +19,7 @@ mod matchers;
 mod metadata;
 mod raw;
 mod readme;
+mod recordings;
 mod reflection;
 mod replies;
 mod schema;

@@ -39,7 +39,8 @@ impl MockServer {
                 None => groups.push((number, vec![call])),
             }
         }
-        for (number, group) in groups {
+        // Of equally near ones the last to be mounted is told first.
+        for (number, group) in groups.into_iter().rev() {
             let origin = format!("call {number} of {}", path.display());
             self.mount_recorded(&group, origin)
                 .map_err(|problem| numbered(number, problem))?;
@@ -65,7 +66,7 @@ impl MockServer {
             }
             (Form::Typed | Form::Bytes, method) => method.map(|method| method.shape()),
         };
-        let mut stub = Stub::any().priority(i32::MIN).from(origin);
+        let mut stub = Stub::any().priority(i32::MIN);
         stub.method = Some(first.method_name());
         if let Some(wanted) = wanted(first, shape) {
             stub = stub.when(wanted);
@@ -76,6 +77,7 @@ impl MockServer {
         for call in group {
             stub = stub.then(call.reply(shape));
         }
+        stub = stub.from(origin);
         if let Some(method) = method {
             stub.prepare(method)?;
         }
