@@ -173,11 +173,11 @@ impl http_body::Body for Forwarded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let Some(message) = self.backlog.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(Framed::new(&message).into_bytes()))));
+            return Poll::Ready(Some(Ok(Frame::data(Framed::plain(&message).into_bytes()))));
         }
         Poll::Ready(match ready!(self.reader.poll_next(cx)) {
             Ok(Some(message)) => {
-                let framed = Framed::new(&message);
+                let framed = Framed::plain(&message);
                 self.call.record_request(message, false);
                 Some(Ok(Frame::data(framed.into_bytes())))
             }

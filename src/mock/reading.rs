@@ -20,12 +20,8 @@ pub(crate) fn outcome_of(call: &Call, error: &ReadError) -> Outcome {
 
 /// What a client is told whose request could not be read.
 pub(crate) fn refusal(error: &ReadError) -> Status {
-    use crate::wire::message::Malformed;
     match error {
-        ReadError::Malformed(malformed @ Malformed::TooLarge { .. }) => {
-            Status::resource_exhausted(malformed.to_string())
-        }
-        ReadError::Malformed(malformed) => Status::internal(malformed.to_string()),
+        ReadError::Malformed(malformed) => Status::new(malformed.code(), malformed.to_string()),
         ReadError::Stream(error) => Status::cancelled(error.to_string()),
     }
 }

@@ -2,22 +2,26 @@
 //!
 //! - `authority`: the `:authority` of gRPC's C core on Unix sockets, mended for `h2`.
 //! - `header_block`: HPACK, followed byte by byte.
+//! - `compression`: compressing and decompressing a message.
 //! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
 //! - `metadata`: metadata that people write, checked.
 //! - `opening`: the first bytes of a connection, and what they are when they are no HTTP/2.
 //! - `read`: the messages of a stream, one by one.
 //! - `receive`: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
+//! - `recode`: a body whose messages are compressed, or decompressed, as they pass.
 //! - `send`: bytes and bodies into an `h2` stream, as fast as flow control lets them.
 //! - `status`: what an `h2` error means in gRPC.
 //! - `timeout`: the `grpc-timeout` header.
 
 pub(crate) mod authority;
 mod header_block;
+pub(crate) mod compression;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod opening;
 mod read;
 mod receive;
+pub(crate) mod recode;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod timeout;

@@ -1,5 +1,6 @@
 //! The messages of a stream, one by one.
 
+use crate::wire::compression::Compression;
 use crate::wire::message::{Malformed, Splitter};
 use crate::wire::receive::Receive;
 use bytes::Bytes;
@@ -36,6 +37,19 @@ impl Reader {
         }
     }
 
+    /// Reads a stream whose headers declare this `grpc-encoding`.
+    #[expect(dead_code, reason = "for the mock's requests")]
+    pub(crate) fn with_encoding(mut self, encoding: Option<Compression>) -> Self {
+        self.splitter = self.splitter.with_encoding(encoding);
+        self
+    }
+
+    /// Whether the last message was compressed on the wire.
+    #[expect(dead_code, reason = "for the mock's requests")]
+    pub(crate) fn was_compressed(&self) -> bool {
+        self.splitter.was_compressed()
+    }
+
     /// From now on keeps what it reads, for somebody who reads it again.
     pub(crate) fn keep(&mut self) {
         self.kept = Some(VecDeque::new());
@@ -46,7 +60,7 @@ impl Reader {
         self.kept.take().unwrap_or_default()
     }
 
-    /// The next message, `None` at the end of the stream.
+    /// The next message, decompressed, `None` at the end of the stream.
     ///
     /// Cancel safe: what was read is kept.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {

@@ -85,7 +85,7 @@ pub(crate) struct Pump<B> {
 
 impl<B> Pump<B>
 where
-    B: Body<Data = Bytes, Error = Status> + Unpin,
+    B: Body<Data = Bytes, Error: Into<Status>> + Unpin,
 {
     pub(crate) fn new(body: B, stream: SendStream<Bytes>) -> Self {
         Self {
@@ -126,7 +126,8 @@ where
         }
         poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-                return Poll::Ready(frame.transpose().map_err(Stopped::Body));
+                let frame = frame.transpose();
+                return Poll::Ready(frame.map_err(|error| Stopped::Body(error.into())));
             }
             self.stream
                 .poll_reset(cx)
@@ -140,8 +141,8 @@ where
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(&mut self.body).poll_frame(&mut nobody) {
             Poll::Ready(None) => true,
-            Poll::Ready(frame) => {
-                self.next = frame;
+            Poll::Ready(Some(frame)) => {
+                self.next = Some(frame.map_err(Into::into));
                 false
             }
             // It is polled again, with a waker, when this frame is on its way.

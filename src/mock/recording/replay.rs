@@ -118,7 +118,7 @@ fn has_requests(call: &Call, recorded: &[Message]) -> bool {
 impl Message {
     fn payload(&self) -> Payload {
         match self {
-            Self::Bytes(bytes) => Payload::Encoded(Framed::new(bytes)),
+            Self::Bytes(bytes) => Payload::Encoded(Framed::plain(bytes)),
             Self::Json(json) => Payload::Json(json.clone()),
         }
     }

@@ -1,0 +1,232 @@
+//! Compressing single messages.
+//!
+//! [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): `grpc-encoding` names what a side
+//! compresses with, `grpc-accept-encoding` what it understands, and the flag of each message says whether it is.
+
+use crate::panics::caught;
+use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ruzstd::{
+    decoding::{
+        StreamingDecoder,
+        errors::{FrameDecoderError, ReadFrameHeaderError},
+    },
+    encoding::CompressionLevel,
+};
+use std::{
+    fmt,
+    io::{Read, Write as _},
+};
+
+pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// What both wings understand, as `grpc-accept-encoding` says it.
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
+
+/// A way to compress messages, as
+/// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md) has it.
+///
+/// It prints as its name in the `grpc-encoding` header.
+///
+/// ```
+/// use rpcplugin_testkit::Compression;
+///
+/// assert_eq!(Compression::Gzip.to_string(), "gzip");
+/// assert_eq!(Compression::Zstd.to_string(), "zstd");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// [gzip](https://www.rfc-editor.org/rfc/rfc1952), which every implementation of gRPC has.
+    Gzip,
+    /// [Zstandard](https://www.rfc-editor.org/rfc/rfc8878).
+    Zstd,
+}
+
+/// The name of a compression that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unknown(pub(crate) String);
+
+/// Why a message could not be decompressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is more in it than the limit.
+    OverLimit,
+    Damaged(String),
+}
+
+impl Compression {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The value of `grpc-encoding`.
+    pub(crate) fn header(self) -> HeaderValue {
+        HeaderValue::from_static(self.name())
+    }
+
+    /// What a name of the header means. `identity` is no compression.
+    pub(crate) fn parse(name: &str) -> Result<Option<Self>, Unknown> {
+        match name {
+            "identity" => Ok(None),
+            "gzip" => Ok(Some(Self::Gzip)),
+            "zstd" => Ok(Some(Self::Zstd)),
+            other => Err(Unknown(other.to_owned())),
+        }
+    }
+
+    /// What these headers declare with `grpc-encoding`.
+    pub(crate) fn declared(headers: &HeaderMap) -> Result<Option<Self>, Unknown> {
+        match headers.get(GRPC_ENCODING) {
+            Some(name) => Self::parse(&String::from_utf8_lossy(name.as_bytes())),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether these headers say with `grpc-accept-encoding` that their sender understands it.
+    pub(crate) fn is_accepted(self, headers: &HeaderMap) -> bool {
+        let values = headers.get_all(GRPC_ACCEPT_ENCODING).iter();
+        let mut names = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        names.any(|name| name.trim() == self.name())
+    }
+
+    /// Appends the compressed message to what is there already.
+    pub(crate) fn compress(self, message: &[u8], mut onto: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(onto, flate2::Compression::default());
+                encoder
+                    .write_all(message)
+                    .and_then(|()| encoder.finish())
+                    .expect("writing into memory does not fail")
+            }
+            Self::Zstd => {
+                ruzstd::encoding::compress(message, &mut onto, CompressionLevel::Fastest);
+                onto
+            }
+        }
+    }
+
+    /// The message that was compressed.
+    ///
+    /// However much the input claims to hold, the memory that this takes is a small multiple of the limit (and for zstd
+    /// of [`WINDOW`]), and of what is really in it.
+    pub(crate) fn decompress(self, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Gzip => {
+                let mut message = Bounded::new(limit);
+                message.read(MultiGzDecoder::new(compressed))?;
+                Ok(message.bytes)
+            }
+            // Its checks of its own invariants are assertions, and hostile input is what they are for.
+            Self::Zstd => caught(|| unzstd(compressed, limit))
+                .unwrap_or_else(|panic| Err(Failure::Damaged(panic))),
+        }
+    }
+}
+
+/// How far back a zstd frame may refer at least, as
+/// [RFC 8878](https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1.2) asks of every decoder.
+const WINDOW: usize = 8 << 20;
+
+/// All frames of a message.
+fn unzstd(mut rest: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    let window = limit.max(WINDOW) as u64;
+    let mut message = Bounded::new(limit);
+    let mut has_frame = false;
+    while !(rest.is_empty() && has_frame) {
+        match StreamingDecoder::new_with_max_window_size(&mut rest, window) {
+            Ok(decoder) => unframe(decoder, &mut message)?,
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                length,
+                ..
+            })) => {
+                let after = rest.get(length as usize..);
+                rest = after.ok_or_else(|| damaged("a skippable frame is cut"))?;
+            }
+            // A frame of one segment claims this much content; any other asks for this much memory.
+            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(Failure::OverLimit),
+            Err(error) => return Err(damaged(error)),
+        }
+        has_frame = true;
+    }
+    Ok(message.bytes)
+}
+
+/// One frame, with the checks that the decoder leaves to its caller.
+fn unframe(
+    mut decoder: StreamingDecoder<&mut &[u8], ruzstd::decoding::FrameDecoder>,
+    message: &mut Bounded,
+) -> Result<(), Failure> {
+    let before = message.bytes.len();
+    message.read(&mut decoder)?;
+    let length = (message.bytes.len() - before) as u64;
+    let decoder = decoder.into_frame_decoder();
+    // 0 stands for a size that is not told.
+    let told = decoder.content_size();
+    if told != 0 && told != length {
+        let text = format!("a frame of {told} bytes has {length}");
+        return Err(Failure::Damaged(text));
+    }
+    match decoder.get_checksum_from_data() {
+        Some(told) if Some(told) != decoder.get_calculated_checksum() => {
+            Err(damaged("the checksum is another"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn damaged(cause: impl fmt::Display) -> Failure {
+    Failure::Damaged(cause.to_string())
+}
+
+/// A message that grows with what arrives, and not beyond its limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Bounded {
+    /// What a message begins with.
+    const STEP: usize = 8 << 10;
+
+    fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            limit,
+        }
+    }
+
+    /// Reads to the end, or one byte over the limit.
+    fn read(&mut self, mut from: impl Read) -> Result<(), Failure> {
+        loop {
+            let length = self.bytes.len();
+            let room = self.limit.saturating_add(1) - length;
+            let step = length.max(Self::STEP).min(room);
+            self.bytes.reserve_exact(step);
+            let mut piece = from.by_ref().take(step as u64);
+            let got = piece.read_to_end(&mut self.bytes).map_err(damaged)?;
+            if self.bytes.len() > self.limit {
+                return Err(Failure::OverLimit);
+            }
+            if got < step {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests;
