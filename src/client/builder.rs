@@ -7,6 +7,7 @@ use crate::client::handle::Client;
 use crate::client::resolver::Resolver;
 use crate::error::{Error, Kind};
 use crate::schema::Schema;
+use crate::wire::compression::Compression;
 use std::time::Duration;
 
 /// Builds a [`Client`]: a [`ClientConfig`] by chained methods, and a schema.
@@ -86,10 +87,31 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest reply message that is accepted, in bytes. Default: 4 MiB. (Generated clients have a setting of their own,
-    /// `max_decoding_message_size`.)
+    /// The largest reply message that is accepted, in bytes, compressed and decompressed. Default: 4 MiB. (Generated
+    /// clients have a setting of their own, `max_decoding_message_size`, which holds beside this one for compressed
+    /// replies, and alone for others.)
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.config.max_message_size = bytes;
+        self
+    }
+
+    /// Compresses requests, when a call does not say itself
+    /// ([gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md)). Default: no compression.
+    ///
+    /// A server that does not understand it answers with `UNIMPLEMENTED`. Generated clients that compress themselves
+    /// (tonic's `send_compressed`) are left alone, and look-ups by reflection and health checks are not compressed.
+    /// Replies are decompressed without being asked for.
+    ///
+    /// ```no_run
+    /// use rpcplugin_testkit::{Client, Compression};
+    ///
+    /// # async fn example() -> Result<(), rpcplugin_testkit::Error> {
+    /// let client = Client::builder().compression(Compression::Gzip).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.config.compression = Some(compression);
         self
     }
 

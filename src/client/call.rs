@@ -1,10 +1,11 @@
 //! Calls as people write them: a builder that is awaited.
 
+use crate::client::config::ClientConfig;
 use crate::client::stream::{Response, ResponseStream, without_plumbing};
 use crate::client::telling::Telling;
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
-use crate::wire::{metadata, timeout};
+use crate::wire::{compression::Compression, metadata, timeout};
 use std::{fmt, pin::Pin, time::Duration};
 use tokio::time::Instant;
 use tonic::{Request, Status, Streaming, metadata::MetadataMap};
@@ -20,6 +21,8 @@ pub(super) struct Settings {
     metadata: MetadataMap,
     timeout: Option<Duration>,
     options: CallOptions,
+    /// `None` for the client's own, `Some(None)` for none.
+    compression: Option<Option<Compression>>,
     /// The first mistake in building, told when the call is awaited.
     mistake: Option<Error>,
 }
@@ -35,13 +38,17 @@ pub(super) struct Started {
 
 impl Settings {
     /// From here the deadline runs.
-    pub(super) fn start(self, default_timeout: Option<Duration>) -> Result<Started, Error> {
-        let timeout = self.timeout.or(default_timeout);
+    pub(super) fn start(self, defaults: &ClientConfig) -> Result<Started, Error> {
+        let timeout = self.timeout.or(defaults.timeout);
+        let compression = self.compression.unwrap_or(defaults.compression);
         match self.mistake {
             Some(mistake) => Err(mistake),
             None => Ok(Started {
                 metadata: self.metadata,
-                options: self.options,
+                options: CallOptions {
+                    compression,
+                    ..self.options
+                },
                 deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
                 timeout,
             }),
@@ -102,6 +109,24 @@ macro_rules! builder {
             /// the client's own timeout; `Duration::MAX` is no limit.
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.settings.timeout = Some(timeout);
+                self
+            }
+
+            /// Compresses the request, or `None` does not, whatever the client's own setting is
+            /// ([gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md)). A server that does not
+            /// understand it answers with `UNIMPLEMENTED`. Replies are decompressed without being asked for.
+            ///
+            /// ```no_run
+            /// use rpcplugin_testkit::{Client, Compression, json};
+            ///
+            /// # async fn example() -> Result<(), rpcplugin_testkit::Error> {
+            /// let client = Client::connect("127.0.0.1:50051").await?;
+            /// client.call("Echo", json!({"message": "Hello"})).compress(Compression::Gzip).await?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn compress(mut self, compression: impl Into<Option<Compression>>) -> Self {
+                self.settings.compression = Some(compression.into());
                 self
             }
 

@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::client::backoff::Backoff;
 use crate::client::pem::Pem;
+use crate::wire::compression::Compression;
 use std::time::Duration;
 
 /// Everything a [`Client`](crate::Client) can be told, as plain data.
@@ -32,8 +33,11 @@ pub struct ClientConfig {
     pub close_grace: Duration,
     /// The wait between failed dials.
     pub backoff: Backoff,
-    /// The largest reply message that is accepted, in bytes. Default: 4 MiB.
+    /// The largest reply message that is accepted, in bytes, compressed and decompressed. Default: 4 MiB.
     pub max_message_size: usize,
+    /// What requests are compressed with, when a call is not told otherwise. `None` for no compression. Replies are
+    /// decompressed whatever it is. Default: `None`.
+    pub compression: Option<Compression>,
     /// TLS. `None` for plaintext. Default: `None`.
     pub tls: Option<TlsConfig>,
 }
@@ -62,6 +66,7 @@ impl Default for ClientConfig {
             close_grace: Duration::from_secs(10),
             backoff: Backoff::default(),
             max_message_size: crate::wire::MESSAGE_LIMIT,
+            compression: None,
             tls: None,
         }
     }

@@ -4,10 +4,11 @@ use crate::address::{Address, parse_port};
 use crate::client::config::{ClientConfig, TlsConfig};
 use crate::client::pem::Pem;
 use crate::error::{Error, Kind};
+use crate::wire::compression::Compression;
 use std::{env, fs, time::Duration};
 
 impl ClientConfig {
-    /// Reads the variables that pyvider's direct connections have:
+    /// Reads the variables that pyvider's direct connections have, and one for compression:
     ///
     /// | variable | value | default |
     /// |---|---|---|
@@ -15,6 +16,7 @@ impl ClientConfig {
     /// | `PLUGIN_SERVER_PORT` | a port, 1 to 65535 | `50051` |
     /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path, or `unix:` and a path; it wins over host and port | – |
     /// | `PLUGIN_TIMEOUT` | the timeout of a call: seconds, as `30`, `2.5`, `30s`; or `500ms` | `30.0` |
+    /// | `PLUGIN_COMPRESSION` | what requests are compressed with: `gzip`, `zstd` or `identity` | `identity` |
     /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
     /// | `PLUGIN_CA_CERT`, `PLUGIN_CLIENT_CERT`, `PLUGIN_CLIENT_KEY` | PEM text, a path, or `file://` and a path | – |
     ///
@@ -64,11 +66,16 @@ impl ClientConfig {
         let vars = Vars { prefix, source };
         let expected = "a positive number of seconds, as `30`, `2.5` or `500ms`";
         let timeout = vars.parse("TIMEOUT", expected, seconds)?;
+        let expected = "`gzip`, `zstd` or `identity`";
+        let compression = vars.parse("COMPRESSION", expected, |name| {
+            Compression::parse(&name.to_ascii_lowercase()).ok()
+        })?;
         let use_tls = vars.parse("USE_TLS", "`true` or `false`", switch)?;
         let defaults = Self::default();
         Ok(Self {
             address: address(&vars)?,
             timeout: timeout.or(defaults.timeout),
+            compression: compression.flatten(),
             tls: use_tls.unwrap_or(false).then(|| tls(&vars)).transpose()?,
             ..defaults
         })

@@ -119,8 +119,8 @@ impl Client {
         let client = self.clone();
         Box::new(move |settings| {
             Box::pin(async move {
-                let started = settings.start(client.inner.config.timeout)?;
-                let telling = client.telling(path.clone());
+                let started = settings.start(&client.inner.config)?;
+                let telling = client.telling(path.clone(), &started);
                 let path = parse_path(&path)?;
                 let opened = client.open(started, path, requests, ProstCodec::default());
                 told(opened.await, telling)
@@ -132,12 +132,12 @@ impl Client {
         let client = self.clone();
         Box::new(move |settings| {
             Box::pin(async move {
-                let started = settings.start(client.inner.config.timeout)?;
+                let started = settings.start(&client.inner.config)?;
                 let mut target = client.resolve(&method, shape, &started).await?;
                 let telling = Telling {
                     hint: target.guessed.then_some(NO_SCHEMA),
                     failure: target.codec.failure(),
-                    ..client.telling(method)
+                    ..client.telling(method, &started)
                 };
                 let opened = match args {
                     Args::One(args) => {
@@ -157,11 +157,12 @@ impl Client {
         })
     }
 
-    fn telling(&self, name: String) -> Telling {
+    fn telling(&self, name: String, started: &Started) -> Telling {
         Telling {
             name,
             address: self.address().to_string(),
             hint: None,
+            compression: started.options.compression,
             failure: Arc::default(),
         }
     }
@@ -176,7 +177,11 @@ impl Client {
         let resolve = self.inner.resolver.resolve(method, shape, || {
             reflect(Asking {
                 client: self.clone(),
-                options: started.options,
+                // A server that refuses a compressed look-up would seem to have no reflection.
+                options: CallOptions {
+                    compression: None,
+                    ..started.options
+                },
                 metadata: started.metadata.clone(),
             })
         });

@@ -6,6 +6,7 @@
 //! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `transport`: one HTTP/2 call: the deadline, the stream, the response body.
+//! - `negotiation`: which side of a call compresses with what.
 //! - `upload`: the request's messages on their way.
 //! - `resolver`: which method a name means on this server.
 //! - `codec`: JSON and bytes as tonic codecs.
@@ -24,6 +25,7 @@ mod env;
 mod handle;
 mod health;
 mod link;
+mod negotiation;
 mod pem;
 mod resolver;
 mod stream;

@@ -141,6 +141,8 @@ impl<T> fmt::Debug for ResponseStream<T> {
 pub(super) fn without_plumbing(mut metadata: MetadataMap) -> MetadataMap {
     for name in [
         "content-type",
+        "grpc-accept-encoding",
+        "grpc-encoding",
         "grpc-status",
         "grpc-message",
         "grpc-status-details-bin",

@@ -1,7 +1,9 @@
 //! How a failed call is told.
 
 use crate::error::{Error, Kind};
+use crate::wire::compression::{Compression, GRPC_ACCEPT_ENCODING};
 use crate::wire::status;
+use http::HeaderMap;
 use std::sync::{Arc, OnceLock};
 use tonic::{Code, Status};
 
@@ -12,6 +14,8 @@ pub(super) struct Telling {
     pub(super) address: String,
     /// What an `UNIMPLEMENTED` most likely means.
     pub(super) hint: Option<&'static str>,
+    /// What the request is compressed with.
+    pub(super) compression: Option<Compression>,
     /// A message of our own that did not fit, which is the cause of whatever the call ended with.
     pub(super) failure: Arc<OnceLock<Error>>,
 }
@@ -29,13 +33,26 @@ impl Telling {
             self.address,
             status::name(code)
         );
-        let hint = self.hint.filter(|_| code == Code::Unimplemented);
-        for more in [status.message(), hint.unwrap_or_default()] {
+        let hint = match code {
+            Code::Unimplemented => self
+                .refused_compression(&status)
+                .or_else(|| self.hint.map(str::to_owned)),
+            _ => None,
+        };
+        for more in [status.message(), &hint.unwrap_or_default()] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
             }
         }
         Error::new(Kind::Status, text).with_status(status)
+    }
+
+    /// What the server takes instead, when it says that the request's compression is not among it.
+    fn refused_compression(&self, status: &Status) -> Option<String> {
+        let ours = self.compression?;
+        let headers: &HeaderMap = status.metadata().as_ref();
+        let accepted = headers.get(GRPC_ACCEPT_ENCODING)?.to_str().ok()?;
+        (!ours.is_accepted(headers)).then(|| format!("the server takes `{accepted}`"))
     }
 }

@@ -4,8 +4,12 @@ use crate::address::Address;
 use crate::client::config::ClientConfig;
 use crate::client::connection::{Slotted, Subchannel};
 use crate::client::link::Link;
+use crate::client::negotiation::Negotiation;
 use crate::client::upload::Upload;
 use crate::error::{Error, Kind};
+use crate::wire::compression::{ACCEPTED, Compression, Unknown};
+use crate::wire::message::Malformed;
+use crate::wire::recode::{Recode, RecodeError};
 use crate::wire::{Receive, status, timeout};
 use bytes::Bytes;
 use http::{
@@ -32,6 +36,8 @@ pub(crate) struct Transport {
     pub(crate) subchannel: Subchannel,
     authority: Authority,
     timeout: Option<Duration>,
+    message_limit: usize,
+    compression: Option<Compression>,
 }
 
 /// What a call asks of the transport, as an extension of its request.
@@ -41,6 +47,8 @@ pub(crate) struct CallOptions {
     pub(crate) wait_for_ready: bool,
     /// The call may be repeated. Nothing repeats calls yet; it is carried for what will.
     pub(crate) idempotent: bool,
+    /// What the request is compressed with. (A request without options is compressed as the configuration says.)
+    pub(crate) compression: Option<Compression>,
 }
 
 /// Which call an error is about.
@@ -60,6 +68,8 @@ impl Transport {
         })?;
         Ok(Self {
             timeout: config.timeout,
+            message_limit: config.max_message_size,
+            compression: config.compression,
             subchannel: Subchannel::new(config),
             authority,
         })
@@ -78,7 +88,12 @@ impl Transport {
         request: Request<tonic::body::Body>,
     ) -> Result<http::Response<ResponseBody>, Error> {
         let (mut parts, body) = request.into_parts();
-        let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
+        let options = parts.extensions.remove::<CallOptions>();
+        let options = options.unwrap_or_else(|| CallOptions {
+            compression: self.compression,
+            ..CallOptions::default()
+        });
+        let negotiation = Negotiation::open(&mut parts.headers, options.compression);
         let about = About {
             path: parts.uri.path().to_owned(),
             address: self.address().clone(),
@@ -103,7 +118,7 @@ impl Transport {
             .send_request(self.head(parts)?, body.is_end_stream());
         let (response, stream) = sent.map_err(|error| self.unsent(&link, error, &about))?;
         link.mark_used();
-        let upload = Upload::start(body, stream)
+        let upload = Upload::start(Recode::compress(body, negotiation.request), stream)
             .await
             .map_err(|status| about.upload(status))?;
 
@@ -114,14 +129,17 @@ impl Transport {
             None => about.failure(&error),
         })?;
         link.mark_served();
-        let (parts, stream) = response.into_parts();
+        let (mut parts, stream) = response.into_parts();
         if let Some(code) = status::foreign(&parts) {
             return Err(about.foreign(&parts, code));
         }
-        let response = http::Response::from_parts(parts, stream);
-        Ok(response.map(|stream| ResponseBody {
+        let encoding = negotiation.response(&mut parts.headers);
+        let encoding = encoding.map_err(|unknown| about.unknown_encoding(&unknown))?;
+        let receive = Recode::decompress(Receive::new(stream), encoding, self.message_limit);
+        let response = http::Response::from_parts(parts, receive);
+        Ok(response.map(|receive| ResponseBody {
             open: Some(Open {
-                receive: Receive::new(stream),
+                receive,
                 timer,
                 upload,
                 _slot: slot,
@@ -191,6 +209,23 @@ impl About {
                 kind.to_str().unwrap_or("an unreadable content type")
             });
         let problem = format!("not a gRPC response: HTTP {} with {kind}", response.status);
+        self.unreadable(code, problem)
+    }
+
+    /// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): it is `INTERNAL`.
+    fn unknown_encoding(&self, Unknown(name): &Unknown) -> Error {
+        let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
+        let problem =
+            format!("the response is compressed with `{name}`, and this client takes `{accepted}`");
+        self.unreadable(Code::Internal, problem)
+    }
+
+    fn malformed(&self, malformed: &Malformed) -> Error {
+        self.unreadable(malformed.code(), malformed.to_string())
+    }
+
+    /// A response that is no good.
+    fn unreadable(&self, code: Code, problem: String) -> Error {
         let text = format!(
             "{} at {} failed: {}: {problem}",
             self.path,
@@ -280,7 +315,7 @@ pub struct ResponseBody {
 
 #[derive(Debug)]
 struct Open {
-    receive: Receive,
+    receive: Recode<Receive>,
     timer: Timer,
     upload: Upload,
     _slot: Slotted,
@@ -302,7 +337,11 @@ impl Open {
         if let Poll::Ready(frame) = Pin::new(&mut self.receive).poll_frame(cx) {
             let failure = |error| {
                 let own = self.upload.failure().map(|status| about.upload(status));
-                own.unwrap_or_else(|| about.failure(&error)).into()
+                let failure = || match error {
+                    RecodeError::Malformed(malformed) => about.malformed(&malformed),
+                    RecodeError::Body(error) => about.failure(&error),
+                };
+                Status::from(own.unwrap_or_else(failure))
             };
             return Poll::Ready(frame.map(|frame| frame.map_err(failure)));
         }

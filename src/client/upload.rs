@@ -1,6 +1,7 @@
 //! The request's messages on their way.
 
 use crate::panics::caught_async;
+use crate::wire::recode::Recode;
 use crate::wire::send::{Pump, Stopped};
 use bytes::Bytes;
 use h2::SendStream;
@@ -22,7 +23,7 @@ pub(crate) struct Upload {
 impl Upload {
     /// A unary request is sent on the spot; a stream goes on in a task of its own.
     pub(crate) async fn start(
-        body: tonic::body::Body,
+        body: Recode<tonic::body::Body>,
         stream: SendStream<Bytes>,
     ) -> Result<Self, Status> {
         let failure: Arc<OnceLock<Status>> = Arc::default();

@@ -14,8 +14,8 @@
 //! - `timeout`: the `grpc-timeout` header.
 
 pub(crate) mod authority;
-mod header_block;
 pub(crate) mod compression;
+mod header_block;
 pub(crate) mod message;
 pub(crate) mod metadata;
 pub(crate) mod opening;

@@ -31,7 +31,12 @@ const ROWS: &[&[&str]] = &[
         "mock::backend",
         "mock::stub",
     ],
-    &["client::connection", "client::upload", "mock::mounted"],
+    &[
+        "client::connection",
+        "client::negotiation",
+        "client::upload",
+        "mock::mounted",
+    ],
     &[
         "client::resolver",
         "client::telling",

@@ -21,7 +21,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-fn request(message: &str) -> EchoRequest {
+pub(crate) fn request(message: &str) -> EchoRequest {
     EchoRequest {
         message: message.to_owned(),
         ..EchoRequest::default()
@@ -158,11 +158,11 @@ async fn messages(stream: Streaming<EchoReply>) -> Vec<String> {
 }
 
 /// A real echo service on a stock tonic server.
-struct EchoService;
+pub(crate) struct EchoService;
 
 type Replies = Pin<Box<dyn Stream<Item = Result<EchoReply, Status>> + Send>>;
 
-fn reply(message: &str) -> EchoReply {
+pub(crate) fn reply(message: &str) -> EchoReply {
     EchoReply {
         message: message.to_owned(),
         ..EchoReply::default()

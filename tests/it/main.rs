@@ -4,6 +4,7 @@ mod address;
 mod architecture;
 mod bad_input;
 mod calls;
+mod compression;
 mod config;
 mod connection;
 mod deadlines;

@@ -320,7 +320,7 @@ async fn a_reset_by_the_client_is_recorded_with_its_code() {
 }
 
 /// Accepts one connection and answers each call as told, and gives what the client sent.
-async fn raw_server(
+pub(crate) async fn raw_server(
     answer: impl Fn(server::SendResponse<Bytes>) + Send + 'static,
 ) -> (Address, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0))
