@@ -23,7 +23,7 @@ pub use mock::{
     Call, CallStream, Delay, Gate, Journal, MockServer, Outcome, Reply, Sequence, Stub, matchers,
 };
 pub use schema::{Method, Schema, Shape};
-pub use wire::compression::Compression;
+pub use wire::Compression;
 
 // Types of others that ours show.
 pub use h2::Reason;

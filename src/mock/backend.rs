@@ -3,9 +3,10 @@
 use crate::mock::journal::{Call, Outcome, Server};
 use crate::mock::reading::refusal;
 use crate::panics::caught_async;
+use crate::wire::compression::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use crate::wire::message::{Framed, Splitter};
 use crate::wire::send::{Pump, Stopped};
-use crate::wire::{MESSAGE_LIMIT, Reader};
+use crate::wire::{Compression, Reader};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, header, request::Parts};
@@ -19,6 +20,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tonic::{Status, body::Body, codegen::Service, metadata::MetadataMap};
+
+/// The largest reply of a service that is recorded. It is passed on whatever its size.
+const RECORDED: usize = 1 << 30;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Answer = BoxFuture<Result<Response<Body>, Status>>;
@@ -87,7 +91,7 @@ impl Backend {
             call.record_server(Arc::clone(server));
         }
         // The messages go on as they were before they were compressed.
-        parts.headers.remove("grpc-encoding");
+        parts.headers.remove(GRPC_ENCODING);
         let body = Body::new(Forwarded {
             backlog,
             reader,
@@ -121,12 +125,14 @@ async fn send(
     if !finish(call, &parts.headers) {
         call.record_metadata(&MetadataMap::from_headers(own(&parts.headers)));
     }
+    // In one that is not known the messages pass unrecorded.
+    let encoding = Compression::declared(&parts.headers).ok().flatten();
     let ended = body.is_end_stream();
     let stream = respond.send_response(Response::from_parts(parts, ()), ended)?;
     if ended {
         return Ok(());
     }
-    let mut pump = Pump::new(Tap::new(body, call.clone()), stream);
+    let mut pump = Pump::new(Tap::new(body, call.clone(), encoding), stream);
     let sent = caught_async(pump.run()).await;
     let sent = sent.unwrap_or_else(|panic| {
         let text = format!("the service's stream panicked: {panic}");
@@ -152,8 +158,8 @@ fn finish(call: &Call, headers: &HeaderMap) -> bool {
 fn own(headers: &HeaderMap) -> HeaderMap {
     let mut own = headers.clone();
     own.remove(header::CONTENT_TYPE);
-    own.remove("grpc-encoding");
-    own.remove("grpc-accept-encoding");
+    own.remove(GRPC_ENCODING);
+    own.remove(GRPC_ACCEPT_ENCODING);
     own
 }
 
@@ -178,7 +184,8 @@ impl http_body::Body for Forwarded {
         Poll::Ready(match ready!(self.reader.poll_next(cx)) {
             Ok(Some(message)) => {
                 let framed = Framed::plain(&message);
-                self.call.record_request(message, false);
+                let compressed = self.reader.was_compressed();
+                self.call.record_request(message, compressed);
                 Some(Ok(Frame::data(framed.into_bytes())))
             }
             Ok(None) => None,
@@ -195,11 +202,12 @@ struct Tap {
 }
 
 impl Tap {
-    fn new(body: Body, call: Call) -> Self {
+    /// `encoding` is what the response declares.
+    fn new(body: Body, call: Call, encoding: Option<Compression>) -> Self {
         Self {
             body,
             call,
-            splitter: Splitter::new(MESSAGE_LIMIT),
+            splitter: Splitter::new(RECORDED).with_encoding(encoding),
         }
     }
 }
@@ -217,7 +225,8 @@ impl http_body::Body for Tap {
             if let Some(data) = frame.data_ref() {
                 self.splitter.push(data.clone());
                 while let Ok(Some(message)) = self.splitter.next() {
-                    self.call.record_reply(message, false);
+                    let compressed = self.splitter.was_compressed();
+                    self.call.record_reply(message, compressed);
                 }
             } else if let Some(trailers) = frame.trailers_ref() {
                 finish(&self.call, trailers);

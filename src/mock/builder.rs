@@ -8,7 +8,7 @@ use crate::mock::server::{MockServer, Settings};
 use crate::mock::verify::SEED;
 use crate::net::Bind;
 use crate::schema::Schema;
-use crate::wire::MESSAGE_LIMIT;
+use crate::wire::{Compression, MESSAGE_LIMIT};
 use http::HeaderName;
 use std::{
     env, fmt,
@@ -60,6 +60,7 @@ impl Default for MockServerBuilder {
             journal_limit: JOURNAL_LIMIT,
             redaction: Redaction::default(),
             patience: Duration::from_secs(10),
+            compression: None,
             unmatched: Code::FailedPrecondition,
             allow_unmatched: false,
             verify_on_drop: true,
@@ -139,7 +140,7 @@ impl MockServerBuilder {
         self
     }
 
-    /// The largest request message that it accepts, in bytes. Default: 4 MiB.
+    /// The largest request message that it accepts, in bytes, decompressed. Default: 4 MiB.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.settings.message_limit = bytes;
         self
@@ -148,6 +149,13 @@ impl MockServerBuilder {
     /// How long [`wait_for_calls`](MockServer::wait_for_calls) and the like wait before they fail the test. Default: 10 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
+        self
+    }
+
+    /// Compresses the messages of all replies, for clients that say that they understand it (`grpc-accept-encoding`).
+    /// Requests in gzip and zstd are understood in any case. Default: replies are not compressed.
+    pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.settings.compression = compression.into();
         self
     }
 

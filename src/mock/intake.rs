@@ -91,7 +91,7 @@ impl Intake<'_> {
             }
             Err(error) => {
                 let call = Call::new(opaque(), arrived);
-                call.record_request(first, false);
+                call.record_request(first, reader.was_compressed());
                 let text = format!("the request is not a valid rpcplugin.v1.CallRequest: {error}");
                 (call, Err(Refused::With(Status::internal(text))))
             }
@@ -100,7 +100,7 @@ impl Intake<'_> {
 
     async fn choose(&self, call: &Call, first: Option<Bytes>, reader: &mut Reader) -> Took {
         if let Some(first) = first {
-            call.record_request(first, false);
+            call.record_request(first, reader.was_compressed());
         }
         let single = matches!(call.shape(), Some(Shape::Unary | Shape::ServerStreaming));
         if (!single || self.forwards) && !self.registry.names(call) {
@@ -136,7 +136,7 @@ impl Intake<'_> {
                 return self.select(call, true).map(|taken| (taken, true));
             }
             match reader.next().await.map_err(Refused::Broken)? {
-                Some(message) => self.record(call, message)?,
+                Some(message) => self.record(call, message, reader)?,
                 None => return self.select(call, false).map(|taken| (taken, false)),
             }
         }
@@ -156,13 +156,13 @@ impl Intake<'_> {
         loop {
             match reader.next().await {
                 Ok(Some(message)) if call.has_request() && call.shape().is_some() => {
-                    call.record_request(message, false);
+                    call.record_request(message, reader.was_compressed());
                     let shape = shape_name(call);
                     let text = format!("more than one request message in a {shape} call");
                     return Err(Refused::With(Status::internal(text)));
                 }
                 Ok(Some(message)) => {
-                    let recorded = self.record(call, message);
+                    let recorded = self.record(call, message, reader);
                     add();
                     recorded?;
                 }
@@ -182,13 +182,13 @@ impl Intake<'_> {
     }
 
     /// Records a message. One that is none of the method's type is refused, as a real server refuses it.
-    fn record(&self, call: &Call, message: Bytes) -> Result<(), Refused> {
+    fn record(&self, call: &Call, message: Bytes, reader: &Reader) -> Result<(), Refused> {
         let checked = if self.forwards {
             Ok(())
         } else {
             call.check_request(&message)
         };
-        call.record_request(message, false);
+        call.record_request(message, reader.was_compressed());
         checked.map_err(|error| Refused::With(Status::internal(error.chain())))
     }
 

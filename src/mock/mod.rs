@@ -6,6 +6,7 @@
 //! - `times`, `sequence`: how often, and in which order.
 //! - `stub`: all of it together, as a specification.
 //! - `mounted`: a stub in its place, with its count; `registry`: all of them, and which of them serves a call.
+//! - `dice`: what is random, and the seed that repeats it.
 //! - `explain`: why none does; `verify`: whether all came that was expected.
 //! - `handle`: a mounted stub in the test's hands.
 //! - `reading`: request messages that come while a call is answered.
@@ -21,6 +22,7 @@ mod backend;
 mod builder;
 mod builtin;
 mod connection;
+mod dice;
 mod explain;
 mod handle;
 mod intake;

@@ -30,7 +30,7 @@ pub(crate) fn refusal(error: &ReadError) -> Status {
 pub(crate) async fn drain(call: &Call, reader: &mut Reader) -> ReadError {
     loop {
         match reader.next().await {
-            Ok(Some(message)) => call.record_request(message, false),
+            Ok(Some(message)) => call.record_request(message, reader.was_compressed()),
             Ok(None) => pending().await,
             Err(error) => return error,
         }
@@ -55,7 +55,7 @@ pub(crate) async fn forward(
             return Ok(());
         };
         let json = call.request_json(&message);
-        call.record_request(message, false);
+        call.record_request(message, reader.was_compressed());
         permit.send(json);
     }
 }

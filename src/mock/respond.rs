@@ -1,25 +1,23 @@
 //! One reply on its way to the client.
 
+use crate::mock::dice::{Dice, Seed};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::mounted::Taken;
 use crate::mock::reading::{drain, forward, outcome_of, refusal};
 use crate::mock::reply::{Body, CallStream, CallStreamEnds, Delay, Payload, Reply, Responder};
 use crate::mock::verify::Findings;
 use crate::panics::{caught, caught_async};
+use crate::wire::compression::GRPC_ENCODING;
 use crate::wire::message::Framed;
 use crate::wire::send::{self, Stopped};
-use crate::wire::{ReadError, Reader, status};
+use crate::wire::{Compression, ReadError, Reader, status};
 use bytes::Bytes;
-use fastrand::Rng;
 use h2::{SendStream, server::SendResponse};
 use http::{Response, header::CONTENT_TYPE};
 use std::{
     future::{pending, poll_fn},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::{Instant, sleep_until};
@@ -31,58 +29,14 @@ pub(crate) struct Responding<'a> {
     pub(crate) findings: &'a Findings,
     pub(crate) respond: SendResponse<Bytes>,
     pub(crate) reader: Reader,
+    /// What messages are compressed with, if the reply does not say it and the client understands it.
+    pub(crate) compression: Option<Compression>,
     /// Whether request messages may still come.
     pub(crate) open: bool,
 }
 
 /// The reply is not wanted any more: how the call ended instead.
 struct Gone(Outcome);
-
-/// Where everything random comes from.
-#[derive(Debug)]
-pub(crate) struct Seed {
-    value: u64,
-    used: AtomicBool,
-}
-
-impl Seed {
-    pub(crate) fn new(value: u64) -> Self {
-        let used = AtomicBool::new(false);
-        Self { value, used }
-    }
-
-    /// The seed, if anything was drawn from it.
-    pub(crate) fn used(&self) -> Option<u64> {
-        self.used.load(Ordering::Relaxed).then_some(self.value)
-    }
-}
-
-/// What is random in the answer to one call, the same whenever the test is run with the same seed.
-struct Dice<'a> {
-    seed: &'a Seed,
-    attempt: u64,
-    rng: Rng,
-}
-
-impl<'a> Dice<'a> {
-    fn new(seed: &'a Seed, taken: &Taken) -> Self {
-        let attempt = taken.nth;
-        let stub = taken.stub.server.id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let call = attempt.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        Self {
-            seed,
-            attempt,
-            rng: Rng::with_seed(seed.value ^ stub ^ call.rotate_left(32)),
-        }
-    }
-
-    fn roll(&mut self, delay: &Delay) -> Duration {
-        if delay.is_random() {
-            self.seed.used.store(true, Ordering::Relaxed);
-        }
-        delay.of(self.attempt, &mut self.rng)
-    }
-}
 
 impl Responding<'_> {
     /// Answers as the stub says, and records how it ended.
@@ -100,6 +54,8 @@ impl Responding<'_> {
             Ok(reply) => reply,
             Err(panic) => return self.refuse(&self.panicked(taken, &panic)),
         };
+        let compression = reply.compression.unwrap_or(self.compression);
+        self.compression = compression.filter(|way| way.is_accepted(self.call.metadata().as_ref()));
         if let Some(delay) = &reply.delay {
             self.unless_gone(wait(dice.roll(delay))).await?;
         }
@@ -164,8 +120,7 @@ impl Responding<'_> {
                 let delay = dice.roll(delay);
                 self.recording(wait(delay), &mut stream).await?;
             }
-            self.call.record_reply(message.payload(), false);
-            let bytes = message.into_bytes();
+            let bytes = self.packed(message);
             if at_once {
                 send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(&stopped))?;
             } else {
@@ -233,9 +188,20 @@ impl Responding<'_> {
 
     /// Request messages wait meanwhile: they belong to the holder of the stream.
     async fn relay_one(&self, stream: &mut SendStream<Bytes>, reply: Framed) -> Result<(), Gone> {
-        self.call.record_reply(reply.payload(), false);
-        let sent = send::data(stream, reply.into_bytes()).await;
+        let bytes = self.packed(reply);
+        let sent = send::data(stream, bytes).await;
         sent.map_err(|stopped| self.gone(&stopped))
+    }
+
+    /// A message as it goes out, recorded.
+    fn packed(&self, message: Framed) -> Bytes {
+        let message = match self.compression {
+            Some(way) => message.compressed(way),
+            None => message,
+        };
+        self.call
+            .record_reply(message.payload(), message.is_compressed());
+        message.into_bytes()
     }
 
     /// Answers with a status and nothing else. A message that is on its way is recorded all the same.
@@ -267,6 +233,9 @@ impl Responding<'_> {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, status::GRPC_CONTENT_TYPE);
+        if let Some(way) = self.compression {
+            response.headers_mut().insert(GRPC_ENCODING, way.header());
+        }
         let sent = self.respond.send_response(response, false);
         sent.map_err(|error| self.gone(&error.into()))
     }

@@ -2,18 +2,20 @@
 
 use crate::mock::backend::{Backend, Passing};
 use crate::mock::builtin::Builtin;
+use crate::mock::dice::Seed;
 use crate::mock::explain::explain;
 use crate::mock::intake::{Intake, Refused};
 use crate::mock::journal::{Arrived, Call, Connection, Log, Outcome, Target};
 use crate::mock::reading::{outcome_of, refusal};
 use crate::mock::registry::Registry;
-use crate::mock::respond::{Responding, Seed, brief};
+use crate::mock::respond::{Responding, brief};
 use crate::mock::verify::Findings;
 use crate::schema::{Schema, infrastructure};
-use crate::wire::{ReadError, Reader, status, timeout};
+use crate::wire::compression::{ACCEPTED, GRPC_ACCEPT_ENCODING, Unknown};
+use crate::wire::{Compression, ReadError, Reader, status, timeout};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
@@ -32,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) message_limit: usize,
     /// What a call gets whose method is known, and that no stub accepts.
     pub(crate) unmatched: Code,
+    /// What replies are compressed with that say nothing of it.
+    pub(crate) compression: Option<Compression>,
     /// Of everything that is random.
     pub(crate) seed: Seed,
 }
@@ -94,8 +98,10 @@ impl Service {
             let _ = respond.send_response(response, true);
             return;
         }
-        let refused = unknown_encoding(&parts.headers);
-        let mut reader = Reader::new(stream, self.message_limit);
+        let encoding = Compression::declared(&parts.headers);
+        let refused = encoding.as_ref().err().map(not_understood);
+        let reader = Reader::new(stream, self.message_limit);
+        let mut reader = reader.with_encoding(encoding.unwrap_or_default());
         let mut arrived = Arrived {
             timeout: timeout::read(&parts.headers),
             metadata: MetadataMap::new(),
@@ -141,6 +147,7 @@ impl Service {
         let mut responding = Responding {
             call,
             findings: &self.findings,
+            compression: self.compression,
             respond,
             reader,
             open: false,
@@ -245,20 +252,14 @@ fn foreign(parts: &Parts, connection: &Connection, answer: StatusCode) -> String
 }
 
 /// The refusal of a compression that the mock does not speak.
-fn unknown_encoding(headers: &http::HeaderMap) -> Option<Status> {
-    let encoding = headers
-        .get("grpc-encoding")?
-        .to_str()
-        .unwrap_or("(not text)");
-    if encoding == "identity" {
-        return None;
-    }
+fn not_understood(unknown: &Unknown) -> Status {
+    let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
     let mut status = Status::unimplemented(format!(
-        "the request is compressed with `{encoding}`; this mock takes `identity`"
+        "the request is compressed with `{}`; this mock takes `{accepted}`",
+        unknown.0
     ));
-    let accepted = tonic::metadata::MetadataValue::from_static("identity");
+    let header =
+        MetadataMap::from_headers(HeaderMap::from_iter([(GRPC_ACCEPT_ENCODING, ACCEPTED)]));
+    *status.metadata_mut() = header;
     status
-        .metadata_mut()
-        .insert("grpc-accept-encoding", accepted);
-    Some(status)
 }

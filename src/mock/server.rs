@@ -5,13 +5,14 @@ use crate::error::Error;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::connection;
+use crate::mock::dice::Seed;
 use crate::mock::journal::{Call, Connection, Journal, Log, Redaction};
 use crate::mock::registry::Registry;
-use crate::mock::respond::Seed;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::verify::{Findings, Judged, Report, SEED};
 use crate::net::{Bind, Cut, Listener, Stream, Switched, SwitchedListener};
 use crate::schema::Schema;
+use crate::wire::Compression;
 use std::{
     collections::HashMap,
     fmt,
@@ -76,6 +77,7 @@ pub(super) struct Settings {
     pub(super) journal_limit: usize,
     pub(super) redaction: Redaction,
     pub(super) patience: Duration,
+    pub(super) compression: Option<Compression>,
     pub(super) unmatched: Code,
     pub(super) allow_unmatched: bool,
     pub(super) verify_on_drop: bool,
@@ -109,6 +111,7 @@ impl MockServer {
             findings: Findings::default(),
             backends: Backends::new(settings.proxied),
             message_limit: settings.message_limit,
+            compression: settings.compression,
             unmatched: settings.unmatched,
             seed: Seed::new(settings.seed),
         });

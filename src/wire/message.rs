@@ -54,7 +54,6 @@ impl Framed {
     }
 
     /// The same message, compressed for the wire.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the mock's replies"))]
     pub(crate) fn compressed(&self, compression: Compression) -> Self {
         Self::squeezed(self.payload(), compression)
     }
@@ -70,6 +69,10 @@ impl Framed {
     pub(crate) fn payload(&self) -> Bytes {
         let plain = || self.bytes.slice(PREFIX..);
         self.original.clone().unwrap_or_else(plain)
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.original.is_some()
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {

@@ -26,6 +26,7 @@ pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod timeout;
 
+pub use compression::Compression;
 pub(crate) use read::{ReadError, Reader};
 pub(crate) use receive::Receive;
 

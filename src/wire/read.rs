@@ -38,14 +38,12 @@ impl Reader {
     }
 
     /// Reads a stream whose headers declare this `grpc-encoding`.
-    #[expect(dead_code, reason = "for the mock's requests")]
     pub(crate) fn with_encoding(mut self, encoding: Option<Compression>) -> Self {
         self.splitter = self.splitter.with_encoding(encoding);
         self
     }
 
     /// Whether the last message was compressed on the wire.
-    #[expect(dead_code, reason = "for the mock's requests")]
     pub(crate) fn was_compressed(&self) -> bool {
         self.splitter.was_compressed()
     }

@@ -42,6 +42,7 @@ const ROWS: &[&[&str]] = &[
         "client::telling",
         "client::transport",
         "mock::builtin",
+        "mock::dice",
         "mock::registry",
     ],
     &[

@@ -554,3 +554,164 @@ fn the_environment_names_a_compression() {
         assert!(error.is_config());
     }
 }
+
+/// The mock in the middle: {gzip, zstd} × {our client, tonic's} × {by reply, by server}, both ways, all four shapes.
+#[tokio::test]
+async fn the_mock_takes_and_gives_both_compressions() {
+    for compression in BOTH {
+        for by_server in [false, true] {
+            let server = compressing_mock(compression, by_server).await;
+            let text = "squeeze me ".repeat(1000);
+            let args = || json!({"message": text});
+
+            let builder = Client::builder()
+                .address(server.address())
+                .schema(echo_schema());
+            let client = builder.compression(compression).connect().await.unwrap();
+            let said = within(client.call("Echo/Say", args()).into_future())
+                .await
+                .unwrap();
+            assert_eq!(said["message"], text);
+            let mut split = within(client.call_server_stream("Split", args()).into_future())
+                .await
+                .unwrap();
+            assert_eq!(
+                within(split.message()).await.unwrap().unwrap()["message"],
+                text
+            );
+            assert_eq!(
+                within(split.message()).await.unwrap().unwrap()["message"],
+                ""
+            );
+            let many = || tokio_stream::iter([args(), json!({})]);
+            let joined = within(client.call_client_stream("Join", many()).into_future())
+                .await
+                .unwrap();
+            assert_eq!(joined["message"], text);
+            let mut chat = within(client.call_bidi_stream("Chat", many()).into_future())
+                .await
+                .unwrap();
+            assert_eq!(
+                within(chat.message()).await.unwrap().unwrap()["message"],
+                text
+            );
+
+            let channel = tonic::transport::Endpoint::from_shared(server.uri())
+                .unwrap()
+                .connect()
+                .await
+                .unwrap();
+            let mut stock = EchoClient::new(channel)
+                .send_compressed(encoding(compression))
+                .accept_compressed(encoding(compression));
+            let request = EchoRequest {
+                message: text.clone(),
+                ..EchoRequest::default()
+            };
+            let said = within(stock.say(request.clone())).await.unwrap();
+            assert_eq!(
+                said.metadata().get("grpc-encoding").unwrap(),
+                compression.to_string().as_str()
+            );
+            assert_eq!(said.into_inner().message, text);
+            let requests = tokio_stream::iter([request.clone(), request]);
+            let mut chat = within(stock.chat(requests)).await.unwrap().into_inner();
+            assert_eq!(within(chat.message()).await.unwrap().unwrap().message, text);
+
+            for call in server.calls() {
+                assert_eq!(
+                    call.metadata().get("grpc-encoding").unwrap(),
+                    compression.to_string().as_str()
+                );
+                // An empty message is left as it is.
+                let compressed = |messages: Vec<rpcplugin_testkit::mock::RecordedMessage>| {
+                    messages
+                        .iter()
+                        .all(|message| message.is_compressed() == !message.bytes().is_empty())
+                };
+                assert!(
+                    compressed(call.requests()) && compressed(call.replies()),
+                    "{call:.100}"
+                );
+            }
+            assert_eq!(server.calls().len(), 6);
+        }
+    }
+}
+
+async fn compressing_mock(
+    compression: Compression,
+    by_server: bool,
+) -> rpcplugin_testkit::MockServer {
+    use rpcplugin_testkit::{Call, CallStream, MockServer, Reply, Stub};
+    let builder = MockServer::builder().schema(echo_schema());
+    let server = if by_server {
+        builder.compression(compression)
+    } else {
+        builder
+    }
+    .start()
+    .await;
+    let packed = move |reply: Reply| {
+        if by_server {
+            reply
+        } else {
+            reply.compress(compression)
+        }
+    };
+    let first = |call: &Call| match call.request() {
+        serde_json::Value::Array(many) => many[0]["message"].clone(),
+        one => one["message"].clone(),
+    };
+    server.mount(
+        Stub::any().reply(move |call: &Call| packed(Reply::json(json!({"message": first(call)})))),
+    );
+    server.mount(Stub::method("Split").reply(move |call: &Call| {
+        packed(Reply::stream([json!({"message": first(call)}), json!({})]))
+    }));
+    if by_server {
+        // A closure over the stream has no reply of its own to say it.
+        server.mount(
+            Stub::method("Chat").reply(|mut stream: CallStream| async move {
+                while let Some(said) = stream.recv().await? {
+                    stream.send(json!({"message": said["message"]})).await?;
+                }
+                Ok(())
+            }),
+        );
+    }
+    server
+}
+
+/// Nobody gets what he did not say he understands; `None` switches it off for one reply.
+#[tokio::test]
+async fn the_mock_compresses_for_those_who_accept_it() {
+    use rpcplugin_testkit::{MockServer, Reply, Stub};
+    let builder = MockServer::builder().schema(echo_schema());
+    let server = builder.compression(Compression::Zstd).start().await;
+    server.mount(Stub::method("Echo/Say").reply(json!({"message": "hi"})));
+    server
+        .mount(Stub::method("Squawk").reply(Reply::json(json!({"message": "hi"})).compress(None)));
+    let endpoint = tonic::transport::Endpoint::from_shared(server.uri()).unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    let request = EchoRequest::default;
+    let mut plain = EchoClient::new(channel.clone());
+    let mut gzip = EchoClient::new(channel.clone()).accept_compressed(CompressionEncoding::Gzip);
+    let mut zstd = EchoClient::new(channel).accept_compressed(CompressionEncoding::Zstd);
+    for (client, compressed) in [(&mut plain, false), (&mut gzip, false), (&mut zstd, true)] {
+        let said = within(client.say(request())).await.unwrap();
+        assert_eq!(said.metadata().contains_key("grpc-encoding"), compressed);
+        assert_eq!(said.into_inner().message, "hi");
+    }
+    let flags: Vec<_> = server
+        .calls()
+        .iter()
+        .map(|call| call.replies()[0].is_compressed())
+        .collect();
+    assert_eq!(flags, [false, false, true]);
+    let client = server.client().await;
+    within(client.call("Squawk", json!({})).into_future())
+        .await
+        .unwrap();
+    assert!(!server.calls()[3].replies()[0].is_compressed());
+}

@@ -11,6 +11,7 @@ mod deadlines;
 mod front_door;
 mod grpcio;
 mod health;
+mod hostile;
 mod journal;
 mod json;
 mod judges;

@@ -17,7 +17,7 @@ async fn mock() -> MockServer {
 }
 
 /// A raw HTTP/2 connection to the mock.
-async fn connect(server: &MockServer) -> client::SendRequest<Bytes> {
+pub(crate) async fn connect(server: &MockServer) -> client::SendRequest<Bytes> {
     let Address::Tcp { host, port, .. } = server.address() else {
         panic!("not TCP");
     };
@@ -29,14 +29,14 @@ async fn connect(server: &MockServer) -> client::SendRequest<Bytes> {
     requests
 }
 
-fn grpc(path: &str) -> http::request::Builder {
+pub(crate) fn grpc(path: &str) -> http::request::Builder {
     Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
 }
 
 /// Sends a request with these DATA frames and gives the response with all of its headers and trailers.
-async fn exchange(
+pub(crate) async fn exchange(
     requests: &client::SendRequest<Bytes>,
     request: http::request::Builder,
     frames: &[&[u8]],
@@ -67,7 +67,7 @@ async fn exchange(
     (parts.status.as_u16(), headers, data)
 }
 
-fn status(headers: &HeaderMap) -> (&str, String) {
+pub(crate) fn status(headers: &HeaderMap) -> (&str, String) {
     let text = |name: &str| {
         headers
             .get(name)
@@ -157,9 +157,10 @@ type Malformed<'a> = (
 async fn a_malformed_request_gets_a_status_is_recorded_and_hurts_nobody_else() {
     let server = mock().await;
     let requests = connect(&server).await;
+    let snappy = || grpc(SQUAWK).header("grpc-encoding", "snappy");
     let gzip = || grpc(SQUAWK).header("grpc-encoding", "gzip");
     let large = [0, 0x00, 0x40, 0x00, 0x01];
-    let cases: [Malformed<'_>; 9] = [
+    let cases: [Malformed<'_>; 10] = [
         (
             "no message",
             grpc(SQUAWK),
@@ -218,10 +219,17 @@ async fn a_malformed_request_gets_a_status_is_recorded_and_hurts_nobody_else() {
         ),
         (
             "unknown encoding",
-            gzip(),
+            snappy(),
             &[&[1, 0, 0, 0, 0]],
             Code::Unimplemented,
-            "the request is compressed with `gzip`; this mock takes `identity`",
+            "the request is compressed with `snappy`; this mock takes `identity,gzip,zstd`",
+        ),
+        (
+            "no gzip",
+            gzip(),
+            &[&[1, 0, 0, 0, 3, 1, 2, 3]],
+            Code::Internal,
+            "a message is not valid gzip: unexpected end of file",
         ),
     ];
     for (case, request, frames, code, message) in cases {
@@ -247,7 +255,10 @@ async fn an_unknown_compression_is_answered_with_what_is_known() {
     let requests = connect(&server).await;
     let request = grpc(SQUAWK).header("grpc-encoding", "br");
     let (_, headers, _) = exchange(&requests, request, &[&[1, 0, 0, 0, 0]]).await;
-    assert_eq!(headers.get("grpc-accept-encoding").unwrap(), "identity");
+    assert_eq!(
+        headers.get("grpc-accept-encoding").unwrap(),
+        "identity,gzip,zstd"
+    );
 }
 
 #[tokio::test]

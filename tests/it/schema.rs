@@ -102,11 +102,12 @@ fn a_descriptor_set_that_does_not_decode_or_fit_together_is_refused_with_the_cau
     const NOT_A_SET: &str = "the bytes are not an encoded FileDescriptorSet";
     const INCONSISTENT: &str = "the descriptor set is inconsistent";
     let set = FileDescriptorSet::decode(ECHO_DESCRIPTOR_SET).unwrap();
-    assert_eq!(set.file[0].name(), "google/protobuf/timestamp.proto");
+    assert_eq!(set.file[0].name(), "google/protobuf/any.proto");
     let [mut lacking, mut undefined, mut reversed] = [set.clone(), set.clone(), set];
     lacking.file.remove(0);
-    let lacks = "imported file 'google/protobuf/timestamp.proto' has not been added";
-    undefined.file[1].service[0].method[0].input_type = Some(".echo.v1.Nope".to_owned());
+    let lacks = "imported file 'google/protobuf/any.proto' has not been added";
+    let echo = undefined.file.last_mut().unwrap();
+    echo.service[0].method[0].input_type = Some(".echo.v1.Nope".to_owned());
     let undefines = "name '.echo.v1.Nope' is not defined";
     let cases = [
         (b"junk".to_vec(), NOT_A_SET, "buffer underflow"),

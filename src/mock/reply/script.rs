@@ -5,6 +5,7 @@ use crate::mock::journal::Call;
 use crate::mock::reply::delay::Delay;
 use crate::mock::reply::gate::{Gate, Gated, gate};
 use crate::mock::reply::stream::{CallStream, CallStreams};
+use crate::wire::Compression;
 use crate::wire::message::Framed;
 use prost::Message;
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub struct Reply {
     pub(crate) trailers: MetadataMap,
     pub(crate) delay: Option<Delay>,
     pub(crate) gate: Option<Gated>,
+    /// `None`, when it is the server's to say; `Some(None)` for not at all.
+    pub(crate) compression: Option<Option<Compression>>,
     pub(crate) body: Body,
 }
 
@@ -183,6 +186,7 @@ impl Reply {
             trailers: MetadataMap::new(),
             delay: None,
             gate: None,
+            compression: None,
             body,
         }
     }

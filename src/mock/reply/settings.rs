@@ -2,7 +2,7 @@
 
 use crate::mock::reply::delay::Delay;
 use crate::mock::reply::script::{Body, Reply};
-use crate::wire::metadata;
+use crate::wire::{Compression, metadata};
 use bytes::Bytes;
 use tonic::Status;
 
@@ -66,6 +66,19 @@ impl Reply {
             details.into(),
             metadata,
         ))
+    }
+
+    /// Compresses the messages, if the client says that it understands it (`grpc-accept-encoding`); `None` leaves them as
+    /// they are, whatever the [server](crate::mock::MockServerBuilder::compression) does otherwise.
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{Compression, Reply, json};
+    ///
+    /// let reply = Reply::json(json!({"text": "x".repeat(10_000)})).compress(Compression::Gzip);
+    /// ```
+    pub fn compress(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.compression = Some(compression.into());
+        self
     }
 
     /// Adds metadata before the first message (a response header).
