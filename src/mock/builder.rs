@@ -132,7 +132,7 @@ impl MockServerBuilder {
 
     /// The services that it mocks, compiled from one `.proto` file whose imports are beside it.
     #[cfg(feature = "proto-files")]
-    pub fn proto_file(mut self, path: impl AsRef<std::path::Path>) -> Self {
+    pub fn proto_file(mut self, path: impl AsRef<Path>) -> Self {
         match Schema::from_proto_file(path) {
             Ok(schema) => return self.schema(schema),
             Err(error) => self.bad_schema = Some(error),

@@ -34,7 +34,7 @@ pub(crate) enum Refused {
 }
 
 /// The stub that took the call, and whether more messages may come.
-type Took = Result<(Taken, bool), Refused>;
+pub(crate) type Took = Result<(Taken, bool), Refused>;
 
 impl Intake<'_> {
     /// Reads, records, and chooses. A call that is `refused` already is recorded and no more.
@@ -198,7 +198,7 @@ impl Intake<'_> {
     }
 }
 
-fn condition_panicked(text: String) -> Refused {
+fn condition_panicked(text: impl std::fmt::Display) -> Refused {
     Refused::Panicked(format!("a stub's condition panicked: {text}"))
 }
 

@@ -193,7 +193,7 @@ impl Mounted {
             before = before.saturating_add(reply.count);
             nth < before
         });
-        let reply = reply.or(self.replies.last());
+        let reply = reply.or_else(|| self.replies.last());
         &reply.expect("a mounted stub has a reply").responder
     }
 }

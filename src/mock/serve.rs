@@ -4,7 +4,7 @@ use crate::mock::backend::{Backend, Passing};
 use crate::mock::builtin::Builtin;
 use crate::mock::dice::Seed;
 use crate::mock::explain::explain;
-use crate::mock::intake::{Intake, Refused};
+use crate::mock::intake::{Intake, Refused, Took};
 use crate::mock::journal::{Arrived, Call, Connection, Log, Outcome, Target};
 use crate::mock::reading::{outcome_of, refusal};
 use crate::mock::registry::Registry;
@@ -81,6 +81,28 @@ impl Drop for InFlight {
     }
 }
 
+/// A stream whose headers have been looked at.
+struct Opened {
+    parts: Parts,
+    reader: Reader,
+    respond: SendResponse<Bytes>,
+    connection: Arc<Connection>,
+    /// The refusal of its compression.
+    refused: Option<Status>,
+}
+
+impl Opened {
+    fn arrived(&self, headers: HeaderMap, builtin: bool) -> Arrived {
+        Arrived {
+            timeout: timeout::read(&headers),
+            metadata: MetadataMap::from_headers(headers),
+            connection: Arc::clone(&self.connection),
+            at: Instant::now(),
+            builtin,
+        }
+    }
+}
+
 impl Service {
     /// Serves one stream.
     pub(crate) async fn serve(
@@ -101,92 +123,101 @@ impl Service {
         let encoding = Compression::declared(&parts.headers);
         let refused = encoding.as_ref().err().map(not_understood);
         let reader = Reader::new(stream, self.message_limit);
-        let mut reader = reader.with_encoding(encoding.unwrap_or_default());
-        let mut arrived = Arrived {
-            timeout: timeout::read(&parts.headers),
-            metadata: MetadataMap::new(),
+        let opened = Opened {
+            reader: reader.with_encoding(encoding.unwrap_or_default()),
+            parts,
+            respond,
             connection,
-            at: Instant::now(),
-            builtin: false,
+            refused,
         };
-        let path = parts.uri.path();
-        if let Some(backend) = self.builtin.find(path) {
-            arrived.builtin = true;
-            arrived.metadata = MetadataMap::from_headers(parts.headers.clone());
-            let call = Call::new(builtin_target(path), arrived);
-            self.log.add(call.clone());
-            let backlog = VecDeque::new();
-            let passing = Passing {
-                call,
-                parts,
-                reader,
-                backlog,
-                respond,
-            };
-            return backend.serve(passing).await;
+        match self.builtin.find(opened.parts.uri.path()) {
+            Some(backend) => self.serve_builtin(backend, opened).await,
+            None => self.serve_stubbed(opened).await,
         }
-        let backend = self.backends.find(path);
-        let path = path.to_owned();
-        // The headers are needed once more if the call goes on to a backend.
-        let (headers, passing) = match &backend {
-            Some(_) => {
-                reader.keep();
-                (parts.headers.clone(), Some(parts))
-            }
-            None => (parts.headers, None),
+    }
+
+    async fn serve_builtin(&self, backend: &Backend, opened: Opened) {
+        let path = opened.parts.uri.path();
+        let arrived = opened.arrived(opened.parts.headers.clone(), true);
+        let call = Call::new(builtin_target(path), arrived);
+        self.log.add(call.clone());
+        let passing = Passing {
+            call,
+            parts: opened.parts,
+            reader: opened.reader,
+            backlog: VecDeque::new(),
+            respond: opened.respond,
         };
-        arrived.metadata = MetadataMap::from_headers(headers);
+        backend.serve(passing).await;
+    }
+
+    /// By a stub, or by what stands behind the stubs.
+    async fn serve_stubbed(&self, mut opened: Opened) {
+        let path = opened.parts.uri.path().to_owned();
+        let backend = self.backends.find(&path);
+        // The headers and the messages are needed once more if the call goes on to a backend.
+        let headers = if backend.is_some() {
+            opened.reader.keep();
+            opened.parts.headers.clone()
+        } else {
+            std::mem::take(&mut opened.parts.headers)
+        };
+        let arrived = opened.arrived(headers, false);
         let intake = Intake {
             schema: self.schema.as_ref(),
             registry: &self.registry,
             log: &self.log,
             forwards: backend.is_some(),
         };
-        let (call, taken) = intake.take(&path, arrived, refused, &mut reader).await;
+        let refused = opened.refused.take();
+        let (call, took) = intake
+            .take(&path, arrived, refused, &mut opened.reader)
+            .await;
         let _in_flight = InFlight(call.clone());
-        let mut responding = Responding {
-            call,
-            findings: &self.findings,
-            compression: self.compression,
-            respond,
-            reader,
-            open: false,
-        };
-        match (taken, backend.zip(passing)) {
-            (Ok((taken, open)), _) => {
-                responding.open = open;
-                responding.serve(&taken, &self.seed).await;
-            }
-            (Err(Refused::Unmatched { .. }), Some((backend, parts))) => {
-                let Responding {
-                    call,
-                    mut reader,
-                    respond,
-                    ..
-                } = responding;
-                let backlog = reader.kept();
+        match (took, backend) {
+            (Err(Refused::Unmatched { .. }), Some(backend)) => {
                 let passing = Passing {
                     call,
-                    parts,
-                    reader,
-                    backlog,
-                    respond,
+                    parts: opened.parts,
+                    backlog: opened.reader.kept(),
+                    reader: opened.reader,
+                    respond: opened.respond,
                 };
                 backend.serve(passing).await;
             }
-            (Err(Refused::Unmatched { open }), None) => {
+            (took, _) => {
+                let responding = Responding {
+                    call,
+                    findings: &self.findings,
+                    compression: self.compression,
+                    respond: opened.respond,
+                    reader: opened.reader,
+                    open: false,
+                };
+                self.answer(took, responding).await;
+            }
+        }
+    }
+
+    async fn answer(&self, took: Took, mut responding: Responding<'_>) {
+        match took {
+            Ok((taken, open)) => {
+                responding.open = open;
+                responding.serve(&taken, &self.seed).await;
+            }
+            Err(Refused::Unmatched { open }) => {
                 responding.open = open;
                 let status = self.unmatched(&responding.call);
                 responding.refuse_with(&status).await;
             }
-            (Err(Refused::With(status)), _) => responding.refuse_with(&status).await,
-            (Err(Refused::Panicked(panic)), _) => {
+            Err(Refused::With(status)) => responding.refuse_with(&status).await,
+            Err(Refused::Panicked(panic)) => {
                 self.findings
                     .add_panic(format!("{panic}, asked about {}", responding.call));
                 let status = Status::internal(brief(panic));
                 responding.refuse_with(&status).await;
             }
-            (Err(Refused::Broken(error)), _) => {
+            Err(Refused::Broken(error)) => {
                 if let ReadError::Stream(_) = &error {
                     responding.call.finish(outcome_of(&responding.call, &error));
                 }

@@ -9,9 +9,12 @@
 //! - `json`: JSON ↔ protobuf, and comparing JSON by value.
 //! - `partial`: JSON that names some fields of a message.
 //! - `path`: the path to a field.
+//! - `fuzz`: any JSON and any path, in tests.
 //! - `diff`: where two JSON values differ.
 
 mod diff;
+#[cfg(test)]
+mod fuzz;
 mod infrastructure;
 pub(crate) mod json;
 mod method;

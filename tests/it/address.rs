@@ -386,3 +386,22 @@ async fn a_server_is_reached_by_every_way_to_write_its_address() {
         }
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever text: it is an address that prints as itself, or an error that quotes it.
+    #[test]
+    fn any_text_is_an_address_or_an_error(
+        text in "\\PC{0,30}|(https?://|unix:|unix://|memory:)?(\\[?[a-z0-9.:%-]{0,12}\\]?)(:[0-9]{0,6})?(/[a-z/. ]{0,8})?"
+    ) {
+        match text.parse::<Address>() {
+            Ok(address) => {
+                let printed = address.to_string();
+                proptest::prop_assert_eq!(printed.parse::<Address>().ok(), Some(address.clone()), "{} {}", text, printed);
+                proptest::prop_assert_eq!(address.uri().parse::<Address>().ok(), Some(address), "{}", text);
+            }
+            Err(error) => proptest::prop_assert!(error.is_address()),
+        }
+    }
+}

@@ -270,6 +270,7 @@ async fn only_what_was_served_and_chosen_is_saved() {
 
 /// Each mistake in a recording names the file and the call.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn a_recording_that_cannot_be_replayed_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("recording.json");

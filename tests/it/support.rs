@@ -16,6 +16,7 @@ use std::time::Duration;
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
+    clippy::use_self,
     reason = "generated"
 )]
 pub(crate) mod echo {

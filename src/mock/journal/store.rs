@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -56,7 +56,7 @@ impl Log {
     pub(crate) fn new(limit: usize, redaction: Redaction) -> Arc<Self> {
         Arc::new_cyclic(|log| Self {
             entries: Mutex::default(),
-            shared: Arc::new(Shared::new(limit, redaction, log.clone())),
+            shared: Arc::new(Shared::new(limit, redaction, Weak::clone(log))),
             arriving: AtomicUsize::new(0),
         })
     }

@@ -178,7 +178,7 @@ impl CallStream {
         self.send_framed(Framed::encode(message)).await
     }
 
-    pub(crate) async fn send_payload(&mut self, message: &Payload) -> Result<(), Error> {
+    pub(crate) async fn send_payload(&self, message: &Payload) -> Result<(), Error> {
         let framed = message.encode(&self.call)?;
         self.send_framed(framed).await
     }
