@@ -30,7 +30,7 @@ pub(crate) enum Refused {
     /// No stub is for it. More messages may come, if it is `open`.
     Unmatched { open: bool },
     /// The call is answered with this.
-    With(Status),
+    With(Box<Status>),
 }
 
 /// The stub that took the call, and whether more messages may come.
@@ -42,7 +42,7 @@ impl Intake<'_> {
         &self,
         path: &str,
         arrived: Arrived,
-        refused: Option<Status>,
+        refused: Option<Box<Status>>,
         reader: &mut Reader,
     ) -> (Call, Took) {
         let _arriving = self.log.begin();
@@ -77,7 +77,10 @@ impl Intake<'_> {
             Ok(Some(first)) => first,
             Ok(None) => {
                 let refused = Status::internal(format!("no request message in a {shape} call"));
-                return (Call::new(opaque(), arrived), Err(Refused::With(refused)));
+                return (
+                    Call::new(opaque(), arrived),
+                    Err(Refused::With(Box::new(refused))),
+                );
             }
             Err(error) => return (Call::new(opaque(), arrived), Err(Refused::Broken(error))),
         };
@@ -93,7 +96,7 @@ impl Intake<'_> {
                 let call = Call::new(opaque(), arrived);
                 call.record_request(first, reader.was_compressed());
                 let text = format!("the request is not a valid rpcplugin.v1.CallRequest: {error}");
-                (call, Err(Refused::With(Status::internal(text))))
+                (call, Err(Refused::With(Box::new(Status::internal(text)))))
             }
         }
     }
@@ -159,7 +162,7 @@ impl Intake<'_> {
                     call.record_request(message, reader.was_compressed());
                     let shape = shape_name(call);
                     let text = format!("more than one request message in a {shape} call");
-                    return Err(Refused::With(Status::internal(text)));
+                    return Err(Refused::With(Box::new(Status::internal(text))));
                 }
                 Ok(Some(message)) => {
                     let recorded = self.record(call, message, reader);
@@ -176,7 +179,7 @@ impl Intake<'_> {
         add();
         if !call.has_request() && call.shape().is_some() && !self.forwards {
             let text = format!("no request message in a {} call", shape_name(call));
-            return Err(Refused::With(Status::internal(text)));
+            return Err(Refused::With(Box::new(Status::internal(text))));
         }
         self.select(call, false)
     }
@@ -189,7 +192,7 @@ impl Intake<'_> {
             call.check_request(&message)
         };
         call.record_request(message, reader.was_compressed());
-        checked.map_err(|error| Refused::With(Status::internal(error.chain())))
+        checked.map_err(|error| Refused::With(Box::new(Status::internal(error.chain()))))
     }
 
     fn select(&self, call: &Call, open: bool) -> Result<Taken, Refused> {

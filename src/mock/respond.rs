@@ -40,7 +40,7 @@ struct Gone(Outcome);
 
 impl Responding<'_> {
     /// Answers as the stub says, and records how it ended.
-    pub(crate) async fn serve(mut self, taken: &Taken, seed: &Seed) {
+    pub(crate) async fn serve(&mut self, taken: &Taken, seed: &Seed) {
         self.call.record_server(Arc::clone(&taken.stub.server));
         let dice = Dice::new(seed, taken);
         if let Err(Gone(outcome)) = self.answer(taken, dice).await {
@@ -78,7 +78,7 @@ impl Responding<'_> {
                     let text = "the stub replies by a channel, and its CallStreams was dropped";
                     return self.refuse(&Status::internal(text));
                 }
-                self.relay(&reply, ends, pending()).await
+                Box::pin(self.relay(&reply, ends, pending())).await
             }
             Body::Handler(handler) => {
                 let (stream, ends) = CallStream::new(self.call.clone(), false);
@@ -89,7 +89,7 @@ impl Responding<'_> {
                         .await
                         .map_err(|panic| panicked(findings, taken, &call, &panic))?
                 };
-                self.relay(&reply, ends, running).await
+                Box::pin(self.relay(&reply, ends, running)).await
             }
         }
     }
@@ -205,7 +205,7 @@ impl Responding<'_> {
     }
 
     /// Answers with a status and nothing else. A message that is on its way is recorded all the same.
-    pub(crate) async fn refuse_with(mut self, status: &Status) {
+    pub(crate) async fn refuse_with(&mut self, status: &Status) {
         if let Err(Gone(outcome)) = self.refuse(status) {
             self.call.finish(outcome);
         } else if self.open

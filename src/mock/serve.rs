@@ -83,24 +83,12 @@ impl Drop for InFlight {
 
 /// A stream whose headers have been looked at.
 struct Opened {
-    parts: Parts,
+    path: String,
     reader: Reader,
     respond: SendResponse<Bytes>,
-    connection: Arc<Connection>,
+    arrived: Arrived,
     /// The refusal of its compression.
-    refused: Option<Status>,
-}
-
-impl Opened {
-    fn arrived(&self, headers: HeaderMap, builtin: bool) -> Arrived {
-        Arrived {
-            timeout: timeout::read(&headers),
-            metadata: MetadataMap::from_headers(headers),
-            connection: Arc::clone(&self.connection),
-            at: Instant::now(),
-            builtin,
-        }
-    }
+    refused: Option<Box<Status>>,
 }
 
 impl Service {
@@ -120,30 +108,45 @@ impl Service {
             let _ = respond.send_response(response, true);
             return;
         }
+        let path = parts.uri.path().to_owned();
+        let builtin = self.builtin.find(&path);
+        let backend = self.backends.find(&path);
+        let behind = builtin.is_some() || backend.is_some();
+        // What stands behind the stubs needs the headers once more.
+        let forwarded = behind.then(|| Box::new(parts.clone()));
         let encoding = Compression::declared(&parts.headers);
-        let refused = encoding.as_ref().err().map(not_understood);
-        let reader = Reader::new(stream, self.message_limit);
         let opened = Opened {
-            reader: reader.with_encoding(encoding.unwrap_or_default()),
-            parts,
+            path,
+            refused: encoding.as_ref().err().map(not_understood).map(Box::new),
+            reader: Reader::new(stream, self.message_limit)
+                .with_encoding(encoding.unwrap_or_default()),
             respond,
-            connection,
-            refused,
+            arrived: Arrived {
+                timeout: timeout::read(&parts.headers),
+                metadata: MetadataMap::from_headers(parts.headers),
+                connection,
+                at: Instant::now(),
+                builtin: builtin.is_some(),
+            },
         };
-        match self.builtin.find(opened.parts.uri.path()) {
-            Some(backend) => self.serve_builtin(backend, opened).await,
-            None => self.serve_stubbed(opened).await,
+        // The rare ways are boxed: every call pays for the size of its future.
+        match (forwarded, builtin, backend) {
+            (Some(parts), Some(builtin), _) => {
+                Box::pin(self.serve_builtin(builtin, *parts, opened)).await;
+            }
+            (Some(parts), None, Some(backend)) => {
+                Box::pin(self.serve_before(&backend, *parts, opened)).await;
+            }
+            _ => self.serve_stubbed(opened).await,
         }
     }
 
-    async fn serve_builtin(&self, backend: &Backend, opened: Opened) {
-        let path = opened.parts.uri.path();
-        let arrived = opened.arrived(opened.parts.headers.clone(), true);
-        let call = Call::new(builtin_target(path), arrived);
+    async fn serve_builtin(&self, backend: &Backend, parts: Parts, opened: Opened) {
+        let call = Call::new(builtin_target(&opened.path), opened.arrived);
         self.log.add(call.clone());
         let passing = Passing {
             call,
-            parts: opened.parts,
+            parts,
             reader: opened.reader,
             backlog: VecDeque::new(),
             respond: opened.respond,
@@ -151,55 +154,77 @@ impl Service {
         backend.serve(passing).await;
     }
 
-    /// By a stub, or by what stands behind the stubs.
+    /// By a stub.
     async fn serve_stubbed(&self, mut opened: Opened) {
-        let path = opened.parts.uri.path().to_owned();
-        let backend = self.backends.find(&path);
-        // The headers and the messages are needed once more if the call goes on to a backend.
-        let headers = if backend.is_some() {
-            opened.reader.keep();
-            opened.parts.headers.clone()
-        } else {
-            std::mem::take(&mut opened.parts.headers)
-        };
-        let arrived = opened.arrived(headers, false);
-        let intake = Intake {
-            schema: self.schema.as_ref(),
-            registry: &self.registry,
-            log: &self.log,
-            forwards: backend.is_some(),
-        };
-        let refused = opened.refused.take();
+        let intake = self.intake(false);
         let (call, took) = intake
-            .take(&path, arrived, refused, &mut opened.reader)
+            .take(
+                &opened.path,
+                opened.arrived,
+                opened.refused,
+                &mut opened.reader,
+            )
             .await;
         let _in_flight = InFlight(call.clone());
-        match (took, backend) {
-            (Err(Refused::Unmatched { .. }), Some(backend)) => {
-                let passing = Passing {
-                    call,
-                    parts: opened.parts,
-                    backlog: opened.reader.kept(),
-                    reader: opened.reader,
-                    respond: opened.respond,
-                };
-                backend.serve(passing).await;
-            }
-            (took, _) => {
-                let responding = Responding {
-                    call,
-                    findings: &self.findings,
-                    compression: self.compression,
-                    respond: opened.respond,
-                    reader: opened.reader,
-                    open: false,
-                };
-                self.answer(took, responding).await;
-            }
+        let mut responding = self.responding(call, opened.respond, opened.reader);
+        self.answer(took, &mut responding).await;
+    }
+
+    /// By a stub, or else by the service behind it.
+    async fn serve_before(&self, backend: &Backend, parts: Parts, mut opened: Opened) {
+        opened.reader.keep();
+        let intake = self.intake(true);
+        let (call, took) = intake
+            .take(
+                &opened.path,
+                opened.arrived,
+                opened.refused,
+                &mut opened.reader,
+            )
+            .await;
+        let _in_flight = InFlight(call.clone());
+        let backlog = opened.reader.kept();
+        if let Err(Refused::Unmatched { .. }) = &took {
+            let passing = Passing {
+                call,
+                parts,
+                backlog,
+                reader: opened.reader,
+                respond: opened.respond,
+            };
+            backend.serve(passing).await;
+        } else {
+            let mut responding = self.responding(call, opened.respond, opened.reader);
+            self.answer(took, &mut responding).await;
         }
     }
 
-    async fn answer(&self, took: Took, mut responding: Responding<'_>) {
+    fn intake(&self, forwards: bool) -> Intake<'_> {
+        Intake {
+            schema: self.schema.as_ref(),
+            registry: &self.registry,
+            log: &self.log,
+            forwards,
+        }
+    }
+
+    fn responding(
+        &self,
+        call: Call,
+        respond: SendResponse<Bytes>,
+        reader: Reader,
+    ) -> Responding<'_> {
+        Responding {
+            call,
+            findings: &self.findings,
+            compression: self.compression,
+            respond,
+            reader,
+            open: false,
+        }
+    }
+
+    async fn answer(&self, took: Took, responding: &mut Responding<'_>) {
         match took {
             Ok((taken, open)) => {
                 responding.open = open;
