@@ -66,6 +66,39 @@ mod stream {
     }
 }
 
+mod expectations {
+    use rpcplugin_testkit::{MockServer, Sequence, Status, Stub, json, matchers::field};
+
+    #[tokio::test]
+    async fn retries_until_the_store_is_warm_and_puts_once() {
+        let server = MockServer::start().await;
+        let order = Sequence::new();
+        let warming = Status::unavailable("warming up");
+        server.mount(
+            Stub::method("Get")
+                .reply(warming)
+                .repeat(2)
+                .then(json!({"value": 1}))
+                .times(3)
+                .in_sequence(&order),
+        );
+        let put = server.mount(
+            Stub::method("Put")
+                .named("the put")
+                .when(field("entry.key", "a"))
+                .in_sequence(&order), // expects one call, after the three
+        );
+
+        let client = server.client().await; // stands for the code under test
+        while client.call("Get", json!({})).await.is_err() {}
+        let entry = json!({"entry": {"key": "a", "size": 3}});
+        client.call("Put", entry).await.unwrap();
+
+        put.satisfied().await; // no sleep: it waits for the call
+        server.verify().await.unwrap(); // so does dropping the server, without the waiting
+    }
+}
+
 #[test]
 fn the_readme_shows_these_tests() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -76,7 +109,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),
