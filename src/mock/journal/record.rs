@@ -49,9 +49,9 @@ pub(super) struct Stored {
 }
 
 /// About what a record takes beside its messages and metadata.
-const RECORD: usize = 512;
+const RECORD: usize = 1024;
 /// About what a header and a stored message take beside their bytes.
-const ENTRY: usize = 64;
+const ENTRY: usize = 80;
 
 impl Progress {
     /// Whether messages are kept: a call without room in the journal has none left once it is known what serves it.
