@@ -145,22 +145,26 @@ impl Mounted {
         if self.unmounted.load(Ordering::Acquire) {
             return None;
         }
+        let nth = match &self.turn {
+            Some(turn) => turn.take(|| self.count()),
+            None => self.count(),
+        };
+        Some(Taken {
+            stub: Arc::clone(self),
+            nth: nth?,
+        })
+    }
+
+    /// Counts a call, if there is one left. Gives the number of those before.
+    fn count(&self) -> Option<u64> {
         let below = |served: u64| match self.limit {
             Some(limit) if served >= limit => None,
             _ => Some(served + 1),
         };
-        let nth = self
+        let counted = self
             .served
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, below)
-            .ok()?;
-        if self.turn.as_ref().is_some_and(|turn| !turn.take()) {
-            self.served.fetch_sub(1, Ordering::AcqRel);
-            return None;
-        }
-        Some(Taken {
-            stub: Arc::clone(self),
-            nth,
-        })
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, below);
+        counted.ok()
     }
 
     /// Why it takes no call now, whatever the call is.

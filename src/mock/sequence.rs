@@ -75,19 +75,20 @@ impl Sequence {
 }
 
 impl Turn {
-    /// Takes a call, if it is this step's turn and it has not had all its calls.
-    pub(crate) fn take(&self) -> bool {
+    /// Takes a call, if it is this step's turn, it has not had all its calls, and `take` gives one.
+    pub(crate) fn take<T>(&self, take: impl FnOnce() -> Option<T>) -> Option<T> {
         let mut state = self.sequence.lock();
         if state.before(self.step).is_some() {
-            return false;
+            return None;
         }
         let step = &mut state.steps[self.step];
         if step.served >= step.times.most() {
-            return false;
+            return None;
         }
+        let taken = take()?;
         step.served += 1;
         state.current = self.step;
-        true
+        Some(taken)
     }
 
     /// Why it is not this step's turn.

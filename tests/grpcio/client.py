@@ -126,6 +126,7 @@ def status(channel, stub, Request):
         code(failed(channel.unary_unary("/echo.v1.Echo/Nothing"), b"")),
         code(failed(stub.Join, iter([Request()]))),
         code(failed(stub.Say, Request(message="a" * 1000), compression=grpc.Compression.Gzip)),
+        code(failed(stub.Say, Request(message="a" * 1000), compression=grpc.Compression.Deflate)),
     ])
 
 

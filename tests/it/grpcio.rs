@@ -2,7 +2,7 @@
 //!
 //! The scripts of `tests/grpcio` are the other side of every call. They tell what they saw, and it is judged here.
 
-use crate::support::{Transport, echo, within};
+use crate::support::{Transport, echo, echo_schema, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Call, CallStream, Client, Code, Error, MockServer, Outcome, Reply};
 use rpcplugin_testkit::{ServingStatus, Status, Stub, Value, json};
@@ -221,19 +221,23 @@ async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_python_client_reads_the_status_that_the_mock_gives() {
-    let server = Transport::Tcp.start_echo().await;
+    let server = MockServer::builder().schema(echo_schema());
+    let server = server.allow_unmatched().start().await;
     let refusal = Reply::status(Code::ResourceExhausted, REFUSAL).details(DETAILS);
     server.mount(Stub::method("Echo.Say").reply(refusal.trailer_bin("x-hint-bin", [0, 255])));
     let broken_off = Reply::stream([json!({"count": 1})]).end_with(Status::aborted("that was all"));
     server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "again")));
     let mut python = Python::client(&server, "status");
-    // Then a method that nobody knows, one without a stub, and a compression that the mock does not have.
-    let told = json!([[1], aborted(), refused(), 12, 9, 12]);
+    // Then a method that nobody knows, one without a stub, a compression that the mock has, and one that it has not.
+    let told = json!([[1], aborted(), refused(), 12, 9, 8, 12]);
     assert_eq!(python.told().await, told);
     python.finish().await;
     let outcomes: Vec<_> = server.calls().iter().filter_map(Call::outcome).collect();
-    let codes = [10, 8, 12, 9, 12].map(Code::from_i32);
+    let codes = [10, 8, 12, 9, 8, 12].map(Code::from_i32);
     assert_eq!(outcomes, codes.map(Outcome::Status));
+    let gzip = &server.calls()[4].requests()[0];
+    assert!(gzip.is_compressed());
+    assert_eq!(gzip.json()["message"], "a".repeat(1000));
 }
 
 #[tokio::test]
