@@ -198,7 +198,8 @@ impl http_body::Body for Forwarded {
 struct Tap {
     body: Body,
     call: Call,
-    splitter: Splitter,
+    /// `None`, when the messages cannot be told apart any more.
+    splitter: Option<Splitter>,
 }
 
 impl Tap {
@@ -207,7 +208,28 @@ impl Tap {
         Self {
             body,
             call,
-            splitter: Splitter::new(RECORDED).with_encoding(encoding),
+            splitter: Some(Splitter::new(RECORDED).with_encoding(encoding)),
+        }
+    }
+}
+
+impl Tap {
+    /// Records the messages that this completes. What is malformed ends the recording, and passes.
+    fn record(&mut self, data: Bytes) {
+        let Some(splitter) = &mut self.splitter else {
+            return;
+        };
+        splitter.push(data);
+        loop {
+            match splitter.next() {
+                Ok(Some(message)) => self.call.record_reply(message, splitter.was_compressed()),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(call = %self.call, %error, "replies pass unrecorded");
+                    self.splitter = None;
+                    return;
+                }
+            }
         }
     }
 }
@@ -223,11 +245,7 @@ impl http_body::Body for Tap {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
-                self.splitter.push(data.clone());
-                while let Ok(Some(message)) = self.splitter.next() {
-                    let compressed = self.splitter.was_compressed();
-                    self.call.record_reply(message, compressed);
-                }
+                self.record(data.clone());
             } else if let Some(trailers) = frame.trailers_ref() {
                 finish(&self.call, trailers);
             }

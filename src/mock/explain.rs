@@ -54,7 +54,11 @@ pub(crate) fn explain(registry: &Registry, call: &Call) -> Explanation {
     // Stable: of equally near ones the first in order stays first.
     near.sort_by_key(Near::distance);
 
-    let mut long = format!("no stub for {name} accepts it; nearest of {count}:");
+    let of = match count {
+        count if count > COMPARED => format!("the first {COMPARED} of {count}"),
+        count => count.to_string(),
+    };
+    let mut long = format!("no stub for {name} accepts it; nearest of {of}:");
     for near in near.iter().take(TOLD) {
         near.write(&mut long);
     }
@@ -93,8 +97,10 @@ fn compare(stub: Arc<Mounted>, call: &Call) -> Near {
             Ok(Some(mismatch)) => (mismatch.lines().to_vec(), mismatch.differences().max(1)),
             Err(panic) => (vec![format!("it panicked: {panic}")], 1),
         };
+        let what = caught(|| condition.describe());
         Checked {
-            what: condition.describe(),
+            what: what
+                .unwrap_or_else(|panic| format!("a condition whose `describe` panicked: {panic}")),
             lines,
             differences,
         }

@@ -2,7 +2,7 @@
 
 use crate::mock::journal::{Arrived, Call, Log, Target};
 use crate::mock::mounted::Taken;
-use crate::mock::registry::Registry;
+use crate::mock::registry::{Before, Registry};
 use crate::panics::caught;
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::{Schema, Shape, schemaless};
@@ -45,8 +45,11 @@ impl Intake<'_> {
         refused: Option<Box<Status>>,
         reader: &mut Reader,
     ) -> (Call, Took) {
-        let _arriving = self.log.begin();
+        let mut arriving = self.log.begin();
+        // What comes before it is known who reads it is read once more then.
+        reader.keep();
         let (call, first) = self.identify(path, arrived, reader).await;
+        arriving.is(&call);
         let first = refused.map_or(first, |status| Err(Refused::With(status)));
         let took = match first {
             Ok(first) => self.choose(&call, first, reader).await,
@@ -90,6 +93,9 @@ impl Intake<'_> {
                 let call = Call::new(Target::Schemaless { method, shape }, arrived);
                 // A stream may be opened by a message that only names the method.
                 let opening = shape.streams_requests() && request.args.is_none();
+                if opening {
+                    reader.mark_opening();
+                }
                 (call, Ok(Some(first).filter(|_| !opening)))
             }
             Err(error) => {
@@ -106,34 +112,34 @@ impl Intake<'_> {
             call.record_request(first, reader.was_compressed());
         }
         let single = matches!(call.shape(), Some(Shape::Unary | Shape::ServerStreaming));
-        if (!single || self.forwards) && !self.registry.names(call) {
-            // No message could change it, and the client may wait for the response before it sends one.
-            self.log.add(call.clone());
-            return Err(Refused::Unmatched { open: true });
+        let streams = call.shape().is_some_and(Shape::streams_requests);
+        if !single || self.forwards {
+            let known = caught(|| self.registry.before_messages(call, !single));
+            let known = known.inspect_err(|_| self.log.add(call.clone()));
+            match known.map_err(condition_panicked)? {
+                // The client may wait for the response before it sends a message.
+                Before::Unmatched => {
+                    self.log.add(call.clone());
+                    return Err(Refused::Unmatched { open: true });
+                }
+                Before::Taken(taken) => {
+                    self.log.add(call.clone());
+                    return Ok((taken, true));
+                }
+                Before::Undecided => {}
+            }
         }
-        if call.shape().is_some_and(Shape::streams_requests) {
+        if streams {
             self.log.add(call.clone());
             return self.take_stream(call, reader).await;
-        }
-        if !single && let Some(taken) = self.early(call)? {
-            self.log.add(call.clone());
-            return Ok((taken, true));
         }
         let taken = self.take_single(call, reader).await?;
         Ok((taken, false))
     }
 
-    /// A stub that needs no message to be chosen and to answer.
-    fn early(&self, call: &Call) -> Result<Option<Taken>, Refused> {
-        caught(|| self.registry.take_early(call)).map_err(condition_panicked)
-    }
-
     /// The request of a call whose client streams: all of it, or the first message when the server streams too.
     async fn take_stream(&self, call: &Call, reader: &mut Reader) -> Took {
         let first_will_do = call.shape() == Some(Shape::BidiStreaming);
-        if let Some(taken) = self.early(call)? {
-            return Ok((taken, true));
-        }
         loop {
             if first_will_do && call.has_request() {
                 return self.select(call, true).map(|taken| (taken, true));

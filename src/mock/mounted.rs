@@ -64,12 +64,13 @@ impl Mounted {
         place: &Location<'_>,
     ) -> Self {
         let label = stub.label(place);
-        let total = stub.replies.iter().map(|reply| reply.count).sum();
+        let counts = stub.replies.iter().map(|reply| reply.count);
+        let total = counts.fold(0, u64::saturating_add);
         let spent = (!stub.sticks).then_some(total);
         let limit = stub.at_most.into_iter().chain(spent).min();
         // In a sequence a stub expects its one call, or as many as it has replies for.
         let times = match (stub.times, &stub.sequence) {
-            (None, Some(_)) => Some(Times::from(1)),
+            (None, Some(_)) => Some(Times::from(total.max(1))),
             (times, _) => times,
         };
         let turn = stub.sequence.as_ref().zip(times);
@@ -127,6 +128,13 @@ impl Mounted {
         conditions.all(|condition| condition.matcher.matches(call))
     }
 
+    /// Whether the conditions accept that look at no message.
+    pub(crate) fn accepts_headers(&self, call: &Call) -> bool {
+        let conditions = self.conditions.iter().map(|condition| &condition.matcher);
+        let mut early = conditions.filter(|matcher| !matcher.reads_messages());
+        early.all(|matcher| matcher.matches(call))
+    }
+
     pub(crate) fn reads_messages(&self) -> bool {
         let mut conditions = self.conditions.iter();
         conditions.any(|condition| condition.matcher.reads_messages())
@@ -182,6 +190,9 @@ impl Mounted {
 
     pub(crate) fn unmount(&self) {
         self.unmounted.store(true, Ordering::Release);
+        if let Some(turn) = &self.turn {
+            turn.leave();
+        }
     }
 
     /// What it expected and got, when that is not the same.

@@ -100,12 +100,12 @@ impl MockServer {
     /// # async fn main() {
     /// let server = MockServer::builder().descriptor_set(rpcplugin_testkit::proto::FILE_DESCRIPTOR_SET).start().await;
     /// server.mount_service(PluginServer::new(Real));
-    /// let full = Stub::method("Plugin/Call").when(field("method", "Put")).reply(Status::resource_exhausted("full"));
+    /// let full = Stub::method("rpcplugin.v1.Plugin/Call").when(field("method", "Put")).reply(Status::resource_exhausted("full"));
     /// server.mount(full);
     ///
     /// let client = server.client().await;
-    /// client.call("Plugin/Call", json!({"method": "Get"})).await.unwrap();
-    /// client.call("Plugin/Call", json!({"method": "Put"})).await.unwrap_err();
+    /// client.call("rpcplugin.v1.Plugin/Call", json!({"method": "Get"})).await.unwrap();
+    /// client.call("rpcplugin.v1.Plugin/Call", json!({"method": "Put"})).await.unwrap_err();
     /// assert_eq!(server.calls().len(), 2);
     /// # }
     /// ```

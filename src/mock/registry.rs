@@ -27,6 +27,16 @@ struct Stubs {
     any: Shared,
 }
 
+/// What is known of a call before its messages come.
+pub(crate) enum Before {
+    /// This stub serves it.
+    Taken(Taken),
+    /// Its messages decide, or the reply needs them.
+    Undecided,
+    /// Whatever its messages are, no stub is for it.
+    Unmatched,
+}
+
 /// Shared, and copied when it changes, so that a call reads it without holding the lock while matchers run.
 type Shared = Arc<Bucket>;
 
@@ -154,31 +164,26 @@ impl Registry {
         order.find_map(|stub| stub.accepts(call).then(|| stub.take()).flatten())
     }
 
-    /// The stub that serves this call whatever its messages are, when that is known before they come: it looks at none
-    /// of them, and answers all calls alike.
-    pub(crate) fn take_early(&self, call: &Call) -> Option<Taken> {
+    /// What is known of this call before its messages come. A stub that looks at no message, and answers all calls alike,
+    /// takes it at once if it may: if `takes`, and its reply needs no message either.
+    pub(crate) fn before_messages(&self, call: &Call, takes: bool) -> Before {
         let candidates = self.candidates(call);
         let bidi = call.shape() == Some(Shape::BidiStreaming);
         for stub in candidates.naming(call) {
-            if stub.stands_aside().is_some() {
+            if stub.stands_aside().is_some() || !stub.accepts_headers(call) {
                 continue;
             }
-            let ready = !stub.reads_messages() && stub.all_fixed(|reply| bidi || reply.is_stream());
+            let ready = takes
+                && !stub.reads_messages()
+                && stub.all_fixed(|reply| bidi || reply.is_stream());
             if !ready {
-                return None;
+                return Before::Undecided;
             }
-            if let Some(taken) = stub.accepts(call).then(|| stub.take()).flatten() {
-                return Some(taken);
+            if let Some(taken) = stub.take() {
+                return Before::Taken(taken);
             }
         }
-        None
-    }
-
-    /// Whether any stub is for this call's method.
-    pub(crate) fn names(&self, call: &Call) -> bool {
-        let candidates = self.candidates(call);
-        let mut all = candidates.named.all().chain(candidates.any.all());
-        all.any(|stub| stub.names(call))
+        Before::Unmatched
     }
 
     /// The stubs for this call's method, in order.

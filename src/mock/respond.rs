@@ -62,6 +62,8 @@ impl Responding<'_> {
         if let Some(gate) = &reply.gate {
             self.unless_gone(gate.pass()).await?;
         }
+        // What came so far, for whoever holds the stream.
+        let backlog = self.reader.kept();
         match &reply.body {
             Body::Never => self.unless_gone(pending()).await?,
             Body::Script {
@@ -73,7 +75,7 @@ impl Responding<'_> {
                 self.play(&reply, messages, pace, end).await
             }
             Body::Channel(calls) => {
-                let (stream, ends) = CallStream::new(self.call.clone(), true);
+                let (stream, ends) = CallStream::new(self.call.clone(), &backlog, true);
                 if calls.send(stream).is_err() {
                     let text = "the stub replies by a channel, and its CallStreams was dropped";
                     return self.refuse(&Status::internal(text));
@@ -81,7 +83,7 @@ impl Responding<'_> {
                 Box::pin(self.relay(&reply, ends, pending())).await
             }
             Body::Handler(handler) => {
-                let (stream, ends) = CallStream::new(self.call.clone(), false);
+                let (stream, ends) = CallStream::new(self.call.clone(), &backlog, false);
                 let running = caught_async(async move { handler(stream).await });
                 let (call, findings) = (self.call.clone(), self.findings);
                 let running = async move {
@@ -211,7 +213,8 @@ impl Responding<'_> {
         } else if self.open
             && let Ok(Some(message)) = self.reader.next().await
         {
-            self.call.record_request(message, false);
+            self.call
+                .record_request(message, self.reader.was_compressed());
         }
     }
 

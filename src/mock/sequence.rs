@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// An order in which stubs expect their calls.
 ///
 /// Each stub that is put [in the sequence](crate::Stub::in_sequence) serves only when its turn has come: when those before
-/// it have had the calls that they expect (one, if they do not say [how many](crate::Stub::times)). Once it serves, the
-/// turn of those before it is over. A call out of turn is not for the stub.
+/// it have had the calls that they expect (one for each of their replies, if they do not say
+/// [how many](crate::Stub::times)). Once it serves, the turn of those before it is over. A call out of turn is not for the
+/// stub.
 ///
 /// ```
 /// # use rpcplugin_testkit::{MockServer, Sequence, Stub, json};
@@ -91,10 +92,20 @@ impl Turn {
         Some(taken)
     }
 
-    /// Why it is not this step's turn.
+    /// Its stub is gone: nobody waits for it, and it waits for nobody.
+    pub(crate) fn leave(&self) {
+        let mut state = self.sequence.lock();
+        state.steps[self.step].times = (..).into();
+    }
+
+    /// Why it takes no call now.
     pub(crate) fn waits_for(&self) -> Option<String> {
         let state = self.sequence.lock();
-        let before = state.before(self.step)?;
+        let Some(before) = state.before(self.step) else {
+            let step = &state.steps[self.step];
+            let full = step.served >= step.times.most();
+            return full.then(|| format!("it has had the {} of its turn", step.times.calls()));
+        };
         Some(match before {
             Before::Over(label) => {
                 format!("its turn in the sequence is over: {label} has served since")

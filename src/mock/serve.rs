@@ -172,7 +172,6 @@ impl Service {
 
     /// By a stub, or else by the service behind it.
     async fn serve_before(&self, backend: &Backend, parts: Parts, mut opened: Opened) {
-        opened.reader.keep();
         let intake = self.intake(true);
         let (call, took) = intake
             .take(
@@ -183,12 +182,11 @@ impl Service {
             )
             .await;
         let _in_flight = InFlight(call.clone());
-        let backlog = opened.reader.kept();
         if let Err(Refused::Unmatched { .. }) = &took {
             let passing = Passing {
                 call,
                 parts,
-                backlog,
+                backlog: opened.reader.all_kept(),
                 reader: opened.reader,
                 respond: opened.respond,
             };

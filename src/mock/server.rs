@@ -174,7 +174,7 @@ impl Drop for MockServer {
         if thread::panicking() {
             self.tell_seed();
         } else if self.verifies.load(Ordering::Acquire)
-            && let Err(report) = self.judge(Vec::new(), 0)
+            && let Err(report) = self.judge(Vec::new(), (Vec::new(), 0))
         {
             panic!("{report}{ON_DROP}");
         }
@@ -188,7 +188,11 @@ const ON_DROP: &str = "\n(verified when the server was dropped; in a test that r
 /// Verdict.
 impl MockServer {
     /// What is not as expected, now. It is not asked again when the server is dropped.
-    pub(super) fn judge(&self, in_flight: Vec<Call>, arriving: usize) -> Result<(), Report> {
+    pub(super) fn judge(
+        &self,
+        in_flight: Vec<Call>,
+        arriving: (Vec<Call>, usize),
+    ) -> Result<(), Report> {
         self.verifies.store(false, Ordering::Release);
         let journal = Journal::new(Arc::clone(&self.service.log));
         let judged = Judged {

@@ -170,7 +170,8 @@ impl Stub {
         self
     }
 
-    /// It serves only in its turn, and expects one call if [`times`](Self::times) does not say otherwise. See [`Sequence`].
+    /// It serves only in its turn, and expects one call for each of its replies if [`times`](Self::times) does not say
+    /// otherwise. See [`Sequence`].
     ///
     /// Its place is that of its mounting among the stubs of the sequence.
     pub fn in_sequence(mut self, sequence: &Sequence) -> Self {

@@ -21,6 +21,12 @@ impl Times {
         (self.least..=self.most).contains(&count)
     }
 
+    /// `2 calls`: the most.
+    pub(crate) fn calls(self) -> String {
+        let s = if self.most == 1 { "" } else { "s" };
+        format!("{} call{s}", self.most)
+    }
+
     pub(crate) fn has_enough(self, count: u64) -> bool {
         count >= self.least
     }

@@ -96,8 +96,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) allow_unmatched: bool,
     /// Calls that were waited for in vain.
     pub(crate) in_flight: Vec<Call>,
-    /// Calls whose request did not arrive in that time.
-    pub(crate) arriving: usize,
+    /// Calls whose request did not arrive in that time: those whose method is known, and how many there are.
+    pub(crate) arriving: (Vec<Call>, usize),
     pub(crate) journal: &'a Journal,
     /// What random delays were drawn from.
     pub(crate) seed: Option<u64>,
@@ -130,9 +130,12 @@ impl Judged<'_> {
         }
         let in_flight = self.in_flight.iter();
         problems.extend(in_flight.map(|call| format!("a call has not ended: {call}")));
-        if self.arriving > 0 {
-            let text = "calls began whose request message has not arrived";
-            problems.push(format!("{} {text}", self.arriving));
+        let (arriving, count) = self.arriving;
+        let named = arriving.iter();
+        problems.extend(named.map(|call| format!("the request of a call has not arrived: {call}")));
+        if count > arriving.len() {
+            let more = count - arriving.len();
+            problems.push(format!("calls that have not told their method: {more}"));
         }
         if problems.is_empty() {
             return Ok(());

@@ -147,6 +147,23 @@ fn from_struct_value(value: &prost_types::Value) -> Value {
     }
 }
 
+/// JSON as it comes back from a struct, whose numbers are doubles.
+pub(crate) fn rounded(json: &Value) -> Value {
+    match json {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, from_double),
+        Value::Array(values) => values.iter().map(rounded).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            Value::Object(
+                fields
+                    .map(|(name, value)| (name.clone(), rounded(value)))
+                    .collect(),
+            )
+        }
+        other => other.clone(),
+    }
+}
+
 /// Up to here every integer has a double of its own.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 

@@ -18,6 +18,7 @@ pub(crate) struct Reader {
     splitter: Splitter,
     /// Copies of what was read, if they are wanted.
     kept: Option<VecDeque<Bytes>>,
+    opening: Option<Bytes>,
 }
 
 /// Why there is no next message.
@@ -34,6 +35,7 @@ impl Reader {
             receive: Receive::new(stream),
             splitter: Splitter::new(limit),
             kept: None,
+            opening: None,
         }
     }
 
@@ -51,6 +53,20 @@ impl Reader {
     /// From now on keeps what it reads, for somebody who reads it again.
     pub(crate) fn keep(&mut self) {
         self.kept = Some(VecDeque::new());
+    }
+
+    /// The message that was read first only opens the stream.
+    pub(crate) fn mark_opening(&mut self) {
+        self.opening = self.kept.as_mut().and_then(VecDeque::pop_front);
+    }
+
+    /// What was kept, with the message that opened the stream.
+    pub(crate) fn all_kept(&mut self) -> VecDeque<Bytes> {
+        let mut all = self.kept();
+        if let Some(opening) = self.opening.take() {
+            all.push_front(opening);
+        }
+        all
     }
 
     /// What was kept. From now on nothing is.

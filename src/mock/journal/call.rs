@@ -9,7 +9,7 @@ use crate::mock::journal::target::Target;
 use crate::schema::{MethodName, Shape, schemaless};
 use prost::Message;
 use serde_json::Value;
-use std::{borrow::Cow, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -95,21 +95,27 @@ impl Call {
     /// `Null`, when the mock has no schema for the method; [`message`](Self::message) decodes it all the same.
     #[must_use]
     pub fn request(&self) -> Value {
-        self.request_ref().into_owned()
+        Arc::unwrap_or_clone(self.request_ref())
     }
 
-    /// The same without a copy, where it is kept decoded.
-    pub(crate) fn request_ref(&self) -> Cow<'_, Value> {
+    /// The same, kept decoded while the call runs.
+    pub(crate) fn request_ref(&self) -> Arc<Value> {
         if self.shape().is_some_and(Shape::streams_requests) {
             let requests = self.requests();
-            return Cow::Owned(requests.iter().map(RecordedMessage::json).collect());
+            return Arc::new(requests.iter().map(RecordedMessage::json).collect());
         }
-        let only = self.progress().requests.first().cloned();
-        let Some(only) = only else {
-            return Cow::Owned(Value::Null);
-        };
-        let decode = || self.request_json(&only.bytes);
-        Cow::Borrowed(self.0.request.get_or_init(decode))
+        let progress = self.progress();
+        let (only, decoded) = (progress.requests.first().cloned(), progress.decoded.clone());
+        drop(progress);
+        if let Some(decoded) = decoded {
+            return decoded;
+        }
+        let decoded = Arc::new(only.map_or(Value::Null, |only| self.request_json(&only.bytes)));
+        let mut progress = self.progress();
+        if progress.ended.is_none() && !progress.requests.is_empty() {
+            progress.decoded = Some(Arc::clone(&decoded));
+        }
+        decoded
     }
 
     /// The first request message as a prost type.

@@ -1,6 +1,7 @@
 //! Comparing a call with what was expected, and printing it.
 
 use crate::mock::journal::call::Call;
+use crate::mock::journal::message::RecordedMessage;
 use crate::mock::journal::target::Target;
 use crate::schema::{Shape, json};
 use serde_json::Value;
@@ -16,8 +17,11 @@ impl Call {
 
     /// The JSON with the defaults of its message type filled in, or as it is when it does not fit the type.
     fn normalize<'a>(&self, expected: &'a Value) -> Cow<'a, Value> {
-        let Target::Typed(method) = self.target() else {
-            return Cow::Borrowed(expected);
+        let method = match self.target() {
+            Target::Opaque(_) => return Cow::Borrowed(expected),
+            // Its numbers are doubles.
+            Target::Schemaless { .. } => return Cow::Owned(json::rounded(expected)),
+            Target::Typed(method) => method,
         };
         let one = |expected| {
             json::to_message(method.input(), expected)
@@ -79,7 +83,7 @@ impl fmt::Debug for Call {
         ) {
             (false, []) => f.write_str("no request")?,
             (false, [only]) => write!(f, "{only:?}")?,
-            (_, many) => write!(f, "{many:?}")?,
+            (_, many) => write_many(f, many)?,
         }
         write!(f, ") from {} → ", self.peer())?;
         match self.outcome() {
@@ -89,9 +93,29 @@ impl fmt::Debug for Call {
         match self.replies().as_slice() {
             [] => Ok(()),
             [only] => write!(f, " {only:?}"),
-            many => write!(f, " {many:?}"),
+            many => {
+                f.write_str(" ")?;
+                write_many(f, many)
+            }
         }
     }
+}
+
+/// How many messages of a stream are printed, beside the last.
+const PRINTED: usize = 10;
+
+fn write_many(f: &mut fmt::Formatter<'_>, messages: &[RecordedMessage]) -> fmt::Result {
+    f.write_str("[")?;
+    let last = messages.len().saturating_sub(1);
+    for (number, message) in messages.iter().enumerate() {
+        match number {
+            0 => write!(f, "{message:?}")?,
+            number if number < PRINTED || number == last => write!(f, ", {message:?}")?,
+            PRINTED => write!(f, ", … {} more …", last - PRINTED)?,
+            _ => {}
+        }
+    }
+    f.write_str("]")
 }
 
 /// One line, as in `{:?}`.

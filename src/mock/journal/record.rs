@@ -11,7 +11,7 @@ use h2::Reason;
 use serde_json::Value;
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -20,8 +20,6 @@ use tonic::{Status, metadata::MetadataMap};
 pub(super) struct Record {
     pub(super) target: Target,
     pub(super) arrived: Arrived,
-    /// The JSON of a single request, decoded once.
-    pub(super) request: OnceLock<Value>,
     progress: Mutex<Progress>,
 }
 
@@ -29,6 +27,8 @@ pub(super) struct Record {
 pub(super) struct Progress {
     pub(super) requests: Vec<Stored>,
     pub(super) replies: Vec<Stored>,
+    /// The JSON of a single request, which many stubs may ask for while the call runs.
+    pub(super) decoded: Option<Arc<Value>>,
     pub(super) server: Option<Arc<Server>>,
     /// The response's metadata, when it has any.
     pub(super) metadata: Option<Box<MetadataMap>>,
@@ -37,8 +37,18 @@ pub(super) struct Progress {
     pub(super) status: Option<Box<Status>>,
     /// Counted in the journal's size.
     size: usize,
-    /// The journal has no room for it any more.
-    forgotten: bool,
+    place: Place,
+}
+
+/// Where a record is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Journal,
+    /// In the hands that hold it: the journal was reset.
+    Detached,
+    /// Nowhere: there is no room for it.
+    Dropped,
 }
 
 #[derive(Clone, Debug)]
@@ -56,11 +66,15 @@ const ENTRY: usize = 80;
 impl Progress {
     /// Whether messages are kept: a call without room in the journal has none left once it is known what serves it.
     fn keeps(&self) -> bool {
-        !self.forgotten || (self.server.is_none() && self.ended.is_none())
+        self.place != Place::Dropped || (self.server.is_none() && self.ended.is_none())
     }
 
     fn grow(&mut self, bytes: usize) -> usize {
-        let counted = if self.forgotten { 0 } else { bytes };
+        let counted = if self.place == Place::Journal {
+            bytes
+        } else {
+            0
+        };
         self.size += counted;
         counted
     }
@@ -74,7 +88,6 @@ impl Call {
         let call = Self(Arc::new(Record {
             target,
             arrived,
-            request: OnceLock::new(),
             progress: Mutex::new(Progress {
                 size,
                 ..Progress::default()
@@ -140,6 +153,7 @@ impl Call {
 
     pub(crate) fn record_server(&self, server: Arc<Server>) {
         self.progress().server = Some(server);
+        self.tell();
     }
 
     /// The number of what serves it.
@@ -157,6 +171,7 @@ impl Call {
                 .redaction
                 .mark(metadata.as_mut().as_mut());
             self.progress().metadata = Some(metadata);
+            self.tell();
         }
     }
 
@@ -190,16 +205,31 @@ impl Call {
         if progress.ended.is_none() {
             progress.ended = Some((Instant::now(), outcome));
             progress.status = status();
+            progress.decoded = None;
         }
         drop(progress);
         self.tell();
     }
 
-    /// The journal drops it: how many bytes are free by that.
-    pub(super) fn forget(&self) -> usize {
+    /// The journal has no room for it: how many bytes are free by that. It records messages no longer, once it is known
+    /// what serves it.
+    pub(super) fn drop_from_journal(&self) -> usize {
+        self.leave(Place::Dropped)
+    }
+
+    /// The journal is reset: how many bytes are free by that. It goes on recording for those who hold it.
+    pub(super) fn detach(&self) -> usize {
+        self.leave(Place::Detached)
+    }
+
+    fn leave(&self, place: Place) -> usize {
         let mut progress = self.progress();
-        progress.forgotten = true;
+        progress.place = place;
         std::mem::take(&mut progress.size)
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// What a reset by the client at this moment means.

@@ -4,7 +4,7 @@ use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::store::Log;
 use std::sync::{
     Weak,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicI64, Ordering},
 };
 use tokio::sync::Notify;
 
@@ -14,8 +14,9 @@ pub(crate) struct Shared {
     /// Told of every new call and of everything that happens to one.
     pub(crate) news: Notify,
     pub(crate) redaction: Redaction,
-    /// About how many bytes the kept calls take.
-    bytes: AtomicUsize,
+    /// About how many bytes the kept calls take. A call that goes while it grows makes it too small for a moment, even
+    /// negative.
+    bytes: AtomicI64,
     limit: usize,
     log: Weak<Log>,
 }
@@ -25,7 +26,7 @@ impl Shared {
         Self {
             news: Notify::new(),
             redaction,
-            bytes: AtomicUsize::new(0),
+            bytes: AtomicI64::new(0),
             limit,
             log,
         }
@@ -36,13 +37,13 @@ impl Shared {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.limit
+        usize::try_from(self.bytes.load(Ordering::Relaxed)).is_ok_and(|bytes| bytes > self.limit)
     }
 
     /// Counts bytes of a call. What is over the limit costs the oldest calls their place. No lock may be held.
     pub(super) fn grow(&self, bytes: usize) {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.limit
+        self.bytes.fetch_add(signed(bytes), Ordering::Relaxed);
+        if self.is_over()
             && let Some(log) = self.log.upgrade()
         {
             log.evict();
@@ -50,6 +51,10 @@ impl Shared {
     }
 
     pub(super) fn shrink(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes.fetch_sub(signed(bytes), Ordering::Relaxed);
     }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
+use tokio::task::yield_now;
 
 /// The calls of a server. They are only added, in the order in which they were complete enough to be told apart; the
 /// oldest go when the room is used up.
@@ -19,17 +21,34 @@ use std::{
 pub(crate) struct Log {
     entries: Mutex<Entries>,
     pub(crate) shared: Arc<Shared>,
-    /// Calls that began and are not in the journal yet.
-    arriving: AtomicUsize,
+    /// Calls that began and are not in the journal yet, those whose method is known and all.
+    arriving: Mutex<Vec<Call>>,
+    arriving_count: AtomicUsize,
 }
 
-/// A call that has begun, until it is in the journal.
-pub(crate) struct Arriving<'a>(&'a Log);
+/// A call that has begun, until it is known what serves it.
+pub(crate) struct Arriving<'a> {
+    log: &'a Log,
+    call: Option<Call>,
+}
+
+impl Arriving<'_> {
+    /// Its method is known.
+    pub(crate) fn is(&mut self, call: &Call) {
+        self.log.lock_arriving().push(call.clone());
+        self.call = Some(call.clone());
+    }
+}
 
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
-        self.0.arriving.fetch_sub(1, Ordering::Release);
-        self.0.shared.news.notify_waiters();
+        if let Some(call) = &self.call {
+            self.log
+                .lock_arriving()
+                .retain(|other| !other.is_same(call));
+        }
+        self.log.arriving_count.fetch_sub(1, Ordering::Release);
+        self.log.shared.news.notify_waiters();
     }
 }
 
@@ -49,6 +68,9 @@ struct Entries {
     taken: usize,
 }
 
+/// How long the next look is put off at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// How many requests that are no calls are kept.
 const FOREIGN: usize = 50;
 
@@ -57,19 +79,29 @@ impl Log {
         Arc::new_cyclic(|log| Self {
             entries: Mutex::default(),
             shared: Arc::new(Shared::new(limit, redaction, Weak::clone(log))),
-            arriving: AtomicUsize::new(0),
+            arriving: Mutex::default(),
+            arriving_count: AtomicUsize::new(0),
         })
     }
 
     /// Counts a call that is not in the journal yet.
     pub(crate) fn begin(&self) -> Arriving<'_> {
-        self.arriving.fetch_add(1, Ordering::Relaxed);
-        Arriving(self)
+        self.arriving_count.fetch_add(1, Ordering::Relaxed);
+        Arriving {
+            log: self,
+            call: None,
+        }
     }
 
-    /// How many calls have begun and are not in the journal.
-    pub(crate) fn arriving(&self) -> usize {
-        self.arriving.load(Ordering::Acquire)
+    /// The calls that have begun and wait for a message, and how many there are, with those that have not told their
+    /// method.
+    pub(crate) fn arriving(&self) -> (Vec<Call>, usize) {
+        let calls = self.lock_arriving().clone();
+        (calls, self.arriving_count.load(Ordering::Acquire))
+    }
+
+    fn lock_arriving(&self) -> MutexGuard<'_, Vec<Call>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn add(&self, call: Call) {
@@ -104,7 +136,7 @@ impl Log {
             let Some(call) = entries.pop_oldest() else {
                 break;
             };
-            self.shared.shrink(call.forget());
+            self.shared.shrink(call.drop_from_journal());
             gone.push(call);
         }
         drop(entries);
@@ -116,17 +148,23 @@ impl Log {
         self.lock().calls.iter().cloned().collect()
     }
 
+    /// How many calls `counts` accepts, of those to the method of that name if there is one. It runs under the journal's
+    /// lock, and must be none of the test's.
+    pub(crate) fn count(&self, method: Option<&str>, counts: impl Fn(&Call) -> bool) -> usize {
+        let entries = self.lock();
+        match method {
+            Some(name) => {
+                let method = MethodName::new(name);
+                let calls = entries.to(&method);
+                calls.filter(|call| counts(call)).count()
+            }
+            None => entries.calls.iter().filter(|call| counts(call)).count(),
+        }
+    }
+
     /// Calls to the method of that name, the mock's own services included.
     pub(crate) fn calls_to(&self, name: &str) -> Vec<Call> {
-        let method = MethodName::new(name);
-        let entries = self.lock();
-        let numbers = entries.by_method.get(method.bare());
-        let numbers = numbers.into_iter().flatten();
-        let stubbed = numbers.filter_map(|number| entries.calls.get(number - entries.dropped));
-        let all = stubbed.chain(&entries.builtin);
-        all.filter(|call| method.names(call.full_name()))
-            .cloned()
-            .collect()
+        self.lock().to(&MethodName::new(name)).cloned().collect()
     }
 
     /// How many calls came, with those that went.
@@ -162,19 +200,27 @@ impl Log {
     pub(crate) fn clear(&self) {
         let entries = std::mem::take(&mut *self.lock());
         for call in entries.calls.iter().chain(&entries.builtin) {
-            self.shared.shrink(call.forget());
+            self.shared.shrink(call.detach());
         }
     }
 
-    /// Waits until there is something to find. It is looked for whenever anything happens.
+    /// Waits until there is something to find. It is looked for whenever anything happens; a look that takes long is
+    /// repeated only after as much time for others, so that it never takes more than half of it.
     pub(crate) async fn until<T>(&self, mut find: impl FnMut() -> Option<T>) -> T {
         loop {
             let mut news = pin!(self.shared.news.notified());
             news.as_mut().enable();
+            let began = Instant::now();
             if let Some(found) = find() {
                 return found;
             }
+            let pause = began.elapsed().min(LONGEST_PAUSE);
             news.await;
+            // No sleep: on a paused clock that would let time pass.
+            let paused = Instant::now();
+            while paused.elapsed() < pause {
+                yield_now().await;
+            }
         }
     }
 
@@ -184,6 +230,14 @@ impl Log {
 }
 
 impl Entries {
+    fn to<'a>(&'a self, method: &'a MethodName) -> impl Iterator<Item = &'a Call> {
+        let numbers = self.by_method.get(method.bare());
+        let numbers = numbers.into_iter().flatten();
+        let stubbed = numbers.filter_map(|number| self.calls.get(number - self.dropped));
+        let all = stubbed.chain(&self.builtin);
+        all.filter(|call| method.names(call.full_name()))
+    }
+
     fn arrived(&self) -> usize {
         self.dropped + self.calls.len()
     }

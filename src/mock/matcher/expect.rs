@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::schema::{brief, json};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A value that is expected, or a closure that accepts it. See [`field`](crate::matchers::field).
 ///
@@ -18,10 +18,12 @@ pub trait IntoExpectation<How> {
 }
 
 /// What a JSON value must be. See [`IntoExpectation`].
+#[derive(Clone)]
 pub struct Expectation(Inner);
 
+#[derive(Clone)]
 enum Inner {
-    Closure(Box<dyn Fn(&Value) -> bool + Send + Sync>),
+    Closure(Arc<dyn Fn(&Value) -> bool + Send + Sync>),
     Value(Value),
 }
 
@@ -44,7 +46,7 @@ impl<V: Into<Value>> IntoExpectation<how::Value> for V {
 
 impl<F: Fn(&Value) -> bool + Send + Sync + 'static> IntoExpectation<how::Closure> for F {
     fn into_expectation(self) -> Expectation {
-        Expectation(Inner::Closure(Box::new(self)))
+        Expectation(Inner::Closure(Arc::new(self)))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::mock::matcher::rule::{Matcher, Mismatch};
 use crate::mock::times::Times;
 use crate::schema::{FieldPath, Leaf, Method};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// One field of the request is this value, or satisfies a closure over its JSON.
 ///
@@ -24,10 +25,10 @@ use serde_json::Value;
 /// ```
 #[must_use]
 pub fn field<How>(path: &str, expected: impl IntoExpectation<How>) -> impl Matcher {
-    Field {
+    ByType::new(Field {
         path: FieldPath::new(path),
         expected: expected.into_expectation(),
-    }
+    })
 }
 
 /// How many messages the client's stream has: `message_count(2)`, `message_count(2..=3)`. It is decided when all are in, and so of no use for
@@ -40,21 +41,73 @@ pub fn message_count(count: impl Into<Times>) -> impl Matcher {
 /// The message of that number, from 0, is this JSON (as [`json`](crate::matchers::json)), or satisfies a closure.
 #[must_use]
 pub fn message<How>(number: usize, expected: impl IntoExpectation<How>) -> impl Matcher {
-    Messages::new(Which::Number(number), expected.into_expectation())
+    ByType::new(Messages::new(
+        Which::Number(number),
+        expected.into_expectation(),
+    ))
 }
 
 /// At least one message is this JSON, or satisfies a closure.
 #[must_use]
 pub fn some_message<How>(expected: impl IntoExpectation<How>) -> impl Matcher {
-    Messages::new(Which::Some, expected.into_expectation())
+    ByType::new(Messages::new(Which::Some, expected.into_expectation()))
 }
 
 /// Every message is this JSON, or satisfies a closure. So it is with no messages at all.
 #[must_use]
 pub fn every_message<How>(expected: impl IntoExpectation<How>) -> impl Matcher {
-    Messages::new(Which::Every, expected.into_expectation())
+    ByType::new(Messages::new(Which::Every, expected.into_expectation()))
 }
 
+/// A matcher that is told the method's types: when its stub is mounted, or else, for a stub that is for any method, when a
+/// call comes.
+struct ByType<M> {
+    matcher: M,
+    prepared: bool,
+}
+
+impl<M: Matcher + Clone> ByType<M> {
+    fn new(matcher: M) -> Self {
+        let prepared = false;
+        Self { matcher, prepared }
+    }
+
+    /// The matcher for this call, or why there is none.
+    fn of(&self, call: &Call) -> Result<Cow<'_, M>, String> {
+        match call.schema_method() {
+            Some(method) if !self.prepared => {
+                let mut matcher = self.matcher.clone();
+                matcher.prepare(method)?;
+                Ok(Cow::Owned(matcher))
+            }
+            _ => Ok(Cow::Borrowed(&self.matcher)),
+        }
+    }
+}
+
+impl<M: Matcher + Clone> Matcher for ByType<M> {
+    fn matches(&self, call: &Call) -> bool {
+        self.of(call).is_ok_and(|matcher| matcher.matches(call))
+    }
+
+    fn describe(&self) -> String {
+        self.matcher.describe()
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        match self.of(call) {
+            Ok(matcher) => matcher.mismatch(call),
+            Err(problem) => Mismatch::new(problem),
+        }
+    }
+
+    fn prepare(&mut self, method: &Method) -> Result<(), String> {
+        self.prepared = true;
+        self.matcher.prepare(method)
+    }
+}
+
+#[derive(Clone)]
 struct Field {
     path: FieldPath,
     expected: Expectation,
@@ -99,12 +152,14 @@ impl Matcher for Count {
     }
 }
 
+#[derive(Clone)]
 enum Which {
     Every,
     Number(usize),
     Some,
 }
 
+#[derive(Clone)]
 struct Messages {
     which: Which,
     expected: Expectation,

@@ -115,7 +115,8 @@ impl Json {
             (None, Some(method)) => self
                 .canonical_for(method)
                 .unwrap_or_else(|_| self.written.clone()),
-            (None, None) => self.written.clone(),
+            // A schemaless request's numbers are doubles.
+            (None, None) => json::rounded(&self.written),
         };
         let mut came = call.request();
         if call.shape() == Some(Shape::BidiStreaming) && !wanted.is_array() {

@@ -1,9 +1,10 @@
 //! Both ends of a call in the test's hands.
 
 use crate::error::{Error, Kind};
-use crate::mock::journal::{Call, RecordedMessage};
+use crate::mock::journal::Call;
 use crate::mock::reply::script::Payload;
 use crate::wire::message::Framed;
+use bytes::Bytes;
 use prost::Message;
 use serde_json::Value;
 use std::{collections::VecDeque, fmt, future::pending, panic::Location, time::Duration};
@@ -107,14 +108,22 @@ impl Ending {
 }
 
 impl CallStream {
-    /// A stream, and the mock's ends of it. `cancels` tells whether dropping it cancels the call.
-    pub(crate) fn new(call: Call, cancels: bool) -> (Self, CallStreamEnds) {
+    /// A stream that begins with the messages of `backlog`, and the mock's ends of it. `cancels` tells whether dropping it
+    /// cancels the call.
+    pub(crate) fn new<'a>(
+        call: Call,
+        backlog: impl IntoIterator<Item = &'a Bytes>,
+        cancels: bool,
+    ) -> (Self, CallStreamEnds) {
         // One message ahead each way: what the other side has not taken holds the sender back.
         let (requests, received) = mpsc::channel(1);
         let (replies, sent) = mpsc::channel(1);
         let (ending, ended) = oneshot::channel();
         let stream = Self {
-            backlog: call.requests().iter().map(RecordedMessage::json).collect(),
+            backlog: backlog
+                .into_iter()
+                .map(|message| call.request_json(message))
+                .collect(),
             call,
             requests: received,
             replies,
