@@ -161,7 +161,13 @@ impl MockServerBuilder {
 
     /// What a call gets that no stub accepts although its method is known, because the schema has it or a stub is for it.
     /// Default: `FAILED_PRECONDITION`. (A call of a method that nothing knows gets `UNIMPLEMENTED`.)
+    ///
+    /// `OK` is no such status, and fails the start.
     pub fn unmatched_status(mut self, code: Code) -> Self {
+        if code == Code::Ok {
+            let text = "the status of an unmatched call cannot be OK";
+            self.mistake = Some(Error::new(Kind::Config, text));
+        }
         self.settings.unmatched = code;
         self
     }

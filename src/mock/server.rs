@@ -37,7 +37,9 @@ use tonic_health::ServingStatus;
 ///
 /// Dropping it also [verifies](Self::verify) that its stubs got what they expect and that no call came that no stub
 /// accepted, and panics with the report if not; unless the thread is panicking already, `verify` was called before, or
-/// [`verify_on_drop(false)`](crate::mock::MockServerBuilder::verify_on_drop) was said.
+/// [`verify_on_drop(false)`](crate::mock::MockServerBuilder::verify_on_drop) was said. So let the test itself own it: a server
+/// in a task that the runtime drops panics where nobody looks, one in a `thread_local!` ends the process, and one that a
+/// closure of its own stub holds by an `Arc` is never dropped (give the closure a `Weak`).
 ///
 /// ```
 /// use rpcplugin_testkit::{Call, MockServer, Stub, json};

@@ -307,3 +307,31 @@ async fn slow_writers_and_slow_readers_wait_for_themselves_only() {
     }
     assert_eq!(read, large.len() + 10);
 }
+
+/// A call whose message never comes is named by verification, though it is not in the journal.
+#[tokio::test]
+async fn a_call_whose_request_does_not_arrive_is_named() {
+    let builder = MockServer::builder()
+        .schema(echo_schema())
+        .verify_on_drop(false);
+    let server = builder
+        .patience(std::time::Duration::from_millis(50))
+        .start()
+        .await;
+    server.mount(Stub::method("Squawk").reply(json!({})));
+    let requests = connect(&server).await;
+    let mut ready = within(requests.clone().ready()).await.unwrap();
+    let request = grpc(SQUAWK).body(()).unwrap();
+    let (_response, _stream) = ready.send_request(request, false).unwrap();
+    // One that is answered comes after it on the same connection, so it has begun.
+    exchange(&requests, grpc(SQUAWK), &[&framed(0, &[])]).await;
+    let report = server.verify().await.unwrap_err();
+    let problem = &report.problems()[0];
+    assert!(
+        problem.starts_with(
+            "the request of a call has not arrived: (\"Squawk\", no request) from 127.0.0.1:"
+        ),
+        "{problem}"
+    );
+    assert_eq!(report.problems().len(), 1);
+}

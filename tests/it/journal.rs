@@ -477,3 +477,51 @@ async fn long_messages_are_cut_when_they_are_printed() {
     assert!(printed.len() < 5000, "{}", printed.len());
     assert!(printed.contains("é… <20000"), "{}", &printed[3900..]);
 }
+
+/// It is asked whenever anything happens to a call, not only when messages come.
+#[tokio::test]
+async fn wait_until_sees_what_serves_a_call_and_its_metadata() {
+    let server = MockServer::memory().await;
+    let (reply, mut streams) = Reply::channel();
+    server.mount(
+        Stub::method("Watch")
+            .named("watcher")
+            .reply(reply.metadata("x-a", "b")),
+    );
+    let client = server.client().await;
+    let watching = tokio::spawn(client.call_server_stream("Watch", json!({})).into_future());
+    within(server.wait_until(|journal| journal.served_by("watcher").len() == 1)).await;
+    let has_metadata = |journal: &Journal| !journal.calls()[0].reply_metadata().is_empty();
+    within(server.wait_until(has_metadata)).await;
+    within(streams.accept()).await.finish();
+    drop(within(watching).await.unwrap().unwrap());
+}
+
+/// Waiting does not cost more than what is waited for.
+#[tokio::test]
+async fn thousands_of_calls_are_waited_for_while_they_come() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::any().reply(json!({})));
+    let client = server.client().await;
+    let calling = async {
+        for _ in 0..3000 {
+            client.call("Get", json!({})).await.expect("an answer");
+        }
+    };
+    let waiting = server.wait_until(|journal| journal.to("Get").ended(Outcome::Ok).len() >= 3000);
+    within(async { tokio::join!(calling, waiting) }).await;
+}
+
+#[tokio::test]
+async fn a_stream_of_thousands_is_printed_in_a_line_that_can_be_read() {
+    let server = MockServer::memory().await;
+    server.mount(Stub::any().reply(json!({})));
+    let said = tokio_stream::iter((0..5000).map(|n| json!({"n": n})));
+    let joined = server.client().await;
+    within(joined.call_client_stream("Join", said).into_future())
+        .await
+        .unwrap();
+    let printed = server.journal().to_string();
+    let expected = r#"  0: ("Join", [{"n":0}, {"n":1}, {"n":2}, {"n":3}, {"n":4}, {"n":5}, {"n":6}, {"n":7}, {"n":8}, {"n":9}, … 4989 more …, {"n":4999}]) from "#;
+    assert!(printed.starts_with(expected), "{printed}");
+}

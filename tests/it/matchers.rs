@@ -8,7 +8,9 @@ use rpcplugin_testkit::matchers::{
     metadata, metadata_bin, no_deadline, no_metadata, not, peer, request, some_message, typed,
 };
 use rpcplugin_testkit::mock::Matcher;
-use rpcplugin_testkit::{Address, Call, Client, MockServer, Reply, Stub, Value, json, matchers};
+use rpcplugin_testkit::{
+    Address, Call, Client, MockServer, Reply, Status, Stub, Value, json, matchers,
+};
 use std::time::Duration;
 
 /// A mock of the echo service on which unmatched calls are fine.
@@ -688,4 +690,88 @@ fn without_places(text: &str) -> String {
         let rest = part.trim_start_matches(|c: char| c.is_numeric() || c == ':');
         format!("{text}HERE{rest}")
     })
+}
+
+/// A stub that the headers rule out holds nobody up: the client may wait for the response before it sends a message.
+#[tokio::test]
+async fn a_stream_that_the_headers_rule_out_is_refused_before_its_first_message() {
+    let schema = MockServer::builder().schema(echo_schema());
+    for builder in [schema, MockServer::builder()] {
+        let server = builder.allow_unmatched().start().await;
+        let failing = Stub::any().when(metadata("x-fail", "1"));
+        server.mount(failing.reply(Status::unavailable("down")));
+        // A closure is no obstacle if the headers rule its stub out.
+        let closure = Stub::any().when(metadata("x-fail", "2"));
+        server.mount(closure.reply(|_: &Call| json!({})));
+        let client = Client::connect(server.address()).await.unwrap();
+        let silent = || tokio_stream::pending::<EchoRequest>();
+        let chat = client.bidi_stream::<_, echo::EchoReply>("/echo.v1.Echo/Chat", silent());
+        within(chat.into_future()).await.unwrap_err();
+        let join = client.client_stream::<_, echo::EchoReply>("/echo.v1.Echo/Join", silent());
+        within(join.into_future()).await.unwrap_err();
+        assert_eq!(server.journal().unmatched().len(), 2);
+    }
+}
+
+/// A stub for any method is told the types by the call.
+#[tokio::test]
+async fn fields_and_messages_are_canonical_for_stubs_of_any_method_too() {
+    let said = json!({"message": "a", "bigNumber": 3, "mood": 2});
+    type Narrow = fn(Stub) -> Stub;
+    let cases: [(&str, Narrow); 5] = [
+        ("a name of the file", |stub| {
+            stub.when(field("big_number", "3"))
+        }),
+        ("an enum by number", |stub| stub.when(field("mood", 2))),
+        ("an unset field", |stub| {
+            stub.when(field("nickname", Value::Null))
+        }),
+        ("a message", |stub| {
+            stub.when(message(
+                0,
+                json!({"message": "a", "big_number": 3, "mood": 2}),
+            ))
+        }),
+        ("all messages", |stub| {
+            stub.when(every_message(
+                json!({"message": "a", "big_number": 3, "mood": 2}),
+            ))
+        }),
+    ];
+    for (what, stub) in cases {
+        let server = lenient().await;
+        server.mount(stub(Stub::any()));
+        let client = server.client().await;
+        let call = client.call("Echo/Say", said.clone()).into_future();
+        assert!(within(call).await.is_ok(), "{what}");
+    }
+    let server = lenient().await;
+    server.mount(Stub::any().when(field("massage", "a")));
+    let error = server
+        .client()
+        .await
+        .call("Echo/Say", said)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("echo.v1.EchoRequest has no field `massage`"),
+        "{error}"
+    );
+}
+
+/// A schemaless integer without a double of its own is the nearest that has, on both sides.
+#[tokio::test]
+async fn large_schemaless_integers_match_themselves() {
+    let server = MockServer::memory().await;
+    let large = json!({"id": 1_152_921_504_606_846_977_i64, "ids": [u64::MAX]});
+    server.mount(Stub::method("Get").when(large.clone()).reply(json!({})));
+    server
+        .client()
+        .await
+        .call("Get", large.clone())
+        .await
+        .unwrap();
+    assert_eq!(server.calls()[0], ("Get", large));
 }

@@ -369,3 +369,61 @@ async fn a_recording_that_cannot_be_replayed_says_why() {
         "cannot save the journal to /dev/null/x.json"
     );
 }
+
+/// Two conversations that begin alike, and one without a word.
+#[tokio::test]
+async fn conversations_are_replayed_one_after_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recording.json");
+    let talk = async |server: &MockServer, words: &[&str]| {
+        let client = server.client().await;
+        let said: Vec<_> = words.iter().map(|word| json!({"message": word})).collect();
+        let chat = client
+            .call_bidi_stream("Chat", tokio_stream::iter(said))
+            .into_future();
+        let replies = within(chat).await?;
+        let replies: Vec<_> = replies
+            .map(|reply| reply.map(|reply| reply["message"].clone()))
+            .collect()
+            .await;
+        replies.into_iter().collect::<Result<Vec<_>, Error>>()
+    };
+    let server = real().await;
+    let conversations: [&[&str]; 3] = [&["hello", "a"], &["hello", "b"], &[]];
+    for words in conversations {
+        assert_eq!(talk(&server, words).await.unwrap(), words);
+    }
+    server.journal().save(&path).unwrap();
+
+    let builder = MockServer::builder()
+        .memory()
+        .schema(echo_schema())
+        .allow_unmatched();
+    let replaying = builder.replay(&path).start().await;
+    for words in conversations {
+        assert_eq!(talk(&replaying, words).await.unwrap(), words);
+    }
+    // What was not said is not in the recording of silence.
+    let unknown = talk(&replaying, &["unknown"]).await.unwrap_err();
+    assert_eq!(unknown.code(), Some(Code::FailedPrecondition));
+}
+
+#[tokio::test]
+async fn a_journal_that_is_not_whole_is_not_saved() {
+    let server = MockServer::builder()
+        .memory()
+        .journal_limit(5000)
+        .start()
+        .await;
+    server.mount(Stub::any().reply(json!({})));
+    let client = server.client().await;
+    for _ in 0..20 {
+        client.call("Get", json!({})).await.unwrap();
+    }
+    let error = server.journal().save("never.json").unwrap_err();
+    let told = format!(
+        "of {} calls it had no room: raise its `journal_limit`",
+        server.journal().dropped()
+    );
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), told);
+}

@@ -217,3 +217,47 @@ fn a_channel_has_no_message_delay() {
 fn never_has_no_end() {
     drop(Reply::never().end_with(rpcplugin_testkit::Status::aborted("")));
 }
+
+/// What comes before the stream is in the test's hands is not lost, whatever becomes of the journal.
+#[tokio::test]
+async fn messages_that_come_while_a_reply_waits_are_there_for_its_reader() {
+    for limit in [256 << 20, 100] {
+        let builder = MockServer::builder().memory().journal_limit(limit);
+        let server = builder.start().await;
+        let (reply, mut streams) = Reply::channel();
+        let (reply, gate) = Reply::gate(reply);
+        server.mount(Stub::method("Chat").reply(reply));
+        let client = server.client().await;
+        let (say, said) = tokio::sync::mpsc::channel(1);
+        let said = tokio_stream::wrappers::ReceiverStream::new(said);
+        let mut replies = Box::pin(client.call_bidi_stream("Chat", said).into_future());
+        let talk = async {
+            gate.arrived(1).await;
+            server.reset();
+            for n in 0..3 {
+                say.send(json!({"n": n})).await.expect("it is read");
+            }
+            gate.open();
+            let mut held = streams.accept().await;
+            for n in 0..3 {
+                assert_eq!(
+                    held.recv().await.expect("a message").expect("one"),
+                    json!({"n": n})
+                );
+            }
+            held.send(json!({"ok": true})).await.expect("sent");
+            let call = held.call().clone();
+            held.finish();
+            call
+        };
+        let (opened, call) = within(async { tokio::join!(&mut replies, talk) }).await;
+        assert_eq!(
+            opened.unwrap().message().await.unwrap(),
+            Some(json!({"ok": true}))
+        );
+        assert_eq!(within(call.ended()).await, Outcome::Ok);
+        // The handle went on recording, though the journal was reset; not so where there was no room for the call.
+        let recorded = if limit == 100 { (0, 0) } else { (3, 1) };
+        assert_eq!((call.requests().len(), call.replies().len()), recorded);
+    }
+}

@@ -342,3 +342,77 @@ async fn each_of_a_thousand_stubs_answers_its_own_request() {
         assert_eq!(reply["message"], times.to_string());
     }
 }
+
+/// In a sequence too: the replies are given in their order, each once, whatever the threads do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_calls_in_a_sequence_are_counted_exactly() {
+    for _ in 0..50 {
+        let server = lenient().await;
+        let order = Sequence::new();
+        server.mount(Stub::method("Open").in_sequence(&order));
+        let numbered = Stub::method("Get")
+            .reply(json!({"by": 0}))
+            .then(json!({"by": 1}));
+        server.mount(
+            numbered
+                .then(json!({"by": 2}))
+                .at_most(3)
+                .in_sequence(&order),
+        );
+        let client = server.client().await;
+        let calls: Vec<_> = (0..8)
+            .map(|n| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    if n == 4 {
+                        client.call("Open", json!({})).await?;
+                    }
+                    get(&client).await
+                })
+            })
+            .collect();
+        let mut given = Vec::new();
+        for call in calls {
+            given.extend(within(call).await.unwrap().ok());
+        }
+        // The one that opened comes after, so at least it is served; and none is given twice.
+        given.sort_by_key(Value::as_u64);
+        assert_eq!(given, [0, 1, 2].map(Value::from)[..given.len()]);
+        assert!(!given.is_empty());
+        server.reset();
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_goes_on_without_a_stub_that_was_taken_away_and_says_when_one_has_had_its_calls()
+{
+    let server = lenient().await;
+    let order = Sequence::new();
+    let first = server.mount(Stub::method("First").in_sequence(&order));
+    server.mount(
+        Stub::method("Get")
+            .in_sequence(&order)
+            .reply(json!({"by": "a"}))
+            .then(json!({"by": "b"})),
+    );
+    first.unmount();
+    assert_eq!(told(&server, 2).await, ["a", "b"]);
+    let error = get(&server.client().await).await.unwrap_err();
+    let text = error.status().unwrap().message().to_owned();
+    assert!(
+        text.ends_with(": it has had the 2 calls of its turn"),
+        "{text}"
+    );
+    server.verify().await.unwrap();
+
+    // After a reset nothing waits for the stubs of before.
+    let waiting = server.mount(Stub::method("Never").in_sequence(&order));
+    server.reset();
+    server.mount(
+        Stub::method("Get")
+            .in_sequence(&order)
+            .reply(json!({"by": "c"})),
+    );
+    assert_eq!(told(&server, 1).await, ["c"]);
+    assert_eq!(waiting.count(), 0);
+}

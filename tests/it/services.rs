@@ -396,3 +396,28 @@ async fn the_mocks_own_services_cannot_be_mounted() {
     let (_, health) = tonic_health::server::health_reporter();
     MockServer::memory().await.mount_service(health);
 }
+
+/// A stub with a fault for some calls, in front of a real service: the others stream as if it were not there.
+#[tokio::test]
+async fn a_stub_that_the_headers_rule_out_does_not_hold_up_the_service_behind_it() {
+    for (behind, transport) in ALL {
+        let (server, _real) = mock(behind, transport).await;
+        let failing = Stub::any().when(rpcplugin_testkit::matchers::metadata("x-fail", "1"));
+        server.mount(failing.reply(Status::unavailable("down")));
+        let mut client = EchoClient::new(Client::connect(server.address()).await.unwrap());
+        let (words, spoken) = mpsc::channel(1);
+        let chat = client.chat(ReceiverStream::new(spoken));
+        let mut replies = within(chat).await.unwrap().into_inner();
+        words.send(say("a")).await.unwrap();
+        let reply = within(replies.message()).await.unwrap().unwrap();
+        assert_eq!(reply.message, "real a", "{behind:?} {transport:?}");
+        let mut failing = Request::new(say("a"));
+        failing
+            .metadata_mut()
+            .insert("x-fail", "1".parse().unwrap());
+        assert_eq!(
+            within(client.say(failing)).await.unwrap_err().code(),
+            Code::Unavailable
+        );
+    }
+}

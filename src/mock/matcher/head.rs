@@ -70,6 +70,10 @@ pub fn connection(id: u64) -> impl Matcher {
 /// A text that is expected, or a closure that accepts it. See [`metadata`].
 ///
 /// `How` tells the two apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an expectation of a text",
+    note = "expected a text, or a closure whose argument type is written out: `|value: &str| …`"
+)]
 pub trait IntoTextExpectation<How> {
     /// The expectation.
     fn into_expectation(self) -> TextExpectation;

@@ -1,15 +1,15 @@
 //! Stubs that answer as was recorded.
 
 use crate::error::{Error, Kind};
-use crate::mock::journal::Call;
+use crate::mock::journal::{Call, REDACTED};
 use crate::mock::recording::file::{End, FORMAT, Form, Message, Recorded};
 use crate::mock::reply::{CallStream, IntoReply as _, Payload, Reply};
 use crate::mock::server::MockServer;
 use crate::mock::stub::Stub;
-use crate::schema::Shape;
+use crate::schema::{Method, Shape};
 use crate::wire::message::Framed;
 use serde_json::Value;
-use std::{fs, future::pending, panic::Location, path::Path};
+use std::{fs, future::pending, panic::Location, path::Path, sync::Arc};
 use tonic::Status;
 
 impl MockServer {
@@ -33,7 +33,9 @@ impl MockServer {
         let mut groups: Vec<(usize, Vec<Recorded>)> = Vec::new();
         for (number, call) in calls.iter().enumerate() {
             let call = Recorded::from_json(call).map_err(|problem| numbered(number, problem))?;
-            let same = |(_, group): &&mut (usize, Vec<Recorded>)| group[0].asks_the_same(&call);
+            let bidi = self.recorded_shape(&call) == Some(Shape::BidiStreaming);
+            let same =
+                |(_, group): &&mut (usize, Vec<Recorded>)| group[0].asks_the_same(&call, bidi);
             match groups.iter_mut().find(same) {
                 Some((_, group)) => group.push(call),
                 None => groups.push((number, vec![call])),
@@ -48,11 +50,24 @@ impl MockServer {
         Ok(())
     }
 
+    /// The shape of a recorded call, as far as it is known here.
+    fn recorded_shape(&self, call: &Recorded) -> Option<Shape> {
+        match call.form {
+            Form::Schemaless(shape) => Some(shape),
+            Form::Bytes | Form::Typed => self.recorded_method(call).map(|method| method.shape()),
+        }
+    }
+
+    fn recorded_method(&self, call: &Recorded) -> Option<&Arc<Method>> {
+        let schema = self.service.schema.as_ref()?;
+        schema.method_at(&format!("/{}", call.method))
+    }
+
     /// One stub for calls that ask the same.
     fn mount_recorded(&self, group: &[Recorded], origin: String) -> Result<(), String> {
         let first = &group[0];
         let schema = self.service.schema.as_ref();
-        let method = schema.and_then(|schema| schema.method_at(&format!("/{}", first.method)));
+        let method = self.recorded_method(first);
         let shape = match (first.form, method) {
             (Form::Schemaless(shape), _) if schema.is_none() => Some(shape),
             (Form::Schemaless(_), _) => {
@@ -104,7 +119,8 @@ fn wanted(call: &Recorded, shape: Option<Shape>) -> Option<Value> {
 fn has_requests(call: &Call, recorded: &[Message]) -> bool {
     let requests = call.requests();
     let compared = match call.shape() {
-        Some(Shape::BidiStreaming) => 1.min(recorded.len()),
+        Some(Shape::BidiStreaming) if recorded.is_empty() => return requests.is_empty(),
+        Some(Shape::BidiStreaming) => 1,
         _ if requests.len() != recorded.len() => return false,
         _ => recorded.len(),
     };
@@ -183,9 +199,10 @@ fn with_metadata(mut reply: Reply, metadata: &Value, trailers: &Value) -> Reply 
         for (key, values) in saved.as_object().into_iter().flatten() {
             let one = std::slice::from_ref(values);
             for value in values.as_array().map_or(one, Vec::as_slice) {
-                let value = value.as_str().and_then(|value| value.parse().ok());
+                let value = value.as_str().filter(|value| *value != REDACTED);
+                let value = value.and_then(|value| value.parse().ok());
                 let key = http::HeaderName::try_from(key.as_str());
-                // What cannot be a header was none.
+                // What cannot be a header was none, and secrets are not known.
                 if let (Ok(key), Some(value)) = (key, value) {
                     map.as_mut().append(key, value);
                 }

@@ -14,7 +14,8 @@ impl Journal {
     /// The file is JSON to be read, reviewed and edited. It has each call's method, metadata without
     /// [secrets](crate::mock::MockServerBuilder::redact), messages, status and trailers, and nothing that is different in the next
     /// recording, such as times or ports. Messages are JSON where the mock has their schema, else base64. Calls that nothing
-    /// served are left out, and so are those to the mock's own services. Directories are made as needed.
+    /// served are left out, and so are those to the mock's own services; one that has not ended is saved, and replayed, up to where it
+    /// is. Directories are made as needed.
     ///
     /// ```
     /// # use rpcplugin_testkit::{MockServer, Stub, json};
@@ -37,10 +38,20 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written.
+    /// When the file cannot be written, and when the journal had no room for some calls and is not whole.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let calls = self.calls();
+        let unsaved = |problem: &str| {
+            let text = format!("cannot save the journal to {}", path.display());
+            Error::new(Kind::Config, text).caused_by(problem.to_owned())
+        };
+        let dropped = self.dropped();
+        if dropped > 0 {
+            return Err(unsaved(&format!(
+                "of {dropped} calls it had no room: raise its `journal_limit`"
+            )));
+        }
         let served = calls.iter().filter(|call| call.server_id().is_some());
         let calls: Vec<Value> = served.map(|call| Recorded::of(call).to_json()).collect();
         let recording = json!({"calls": calls, "format": FORMAT});
@@ -48,9 +59,6 @@ impl Journal {
         let written = directory
             .map_or(Ok(()), fs::create_dir_all)
             .and_then(|()| fs::write(path, format!("{recording:#}\n")));
-        written.map_err(|error| {
-            let text = format!("cannot save the journal to {}", path.display());
-            Error::new(Kind::Config, text).caused_by(error)
-        })
+        written.map_err(|error| unsaved(&error.to_string()))
     }
 }

@@ -47,8 +47,8 @@ pub(crate) enum Responder {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a reply",
     label = "not a reply",
-    note = "a stub replies with JSON, a `Reply`, a `Status`, or a closure whose argument type is written out: `|call: &Call|`, \
-            `|call: Call| async move`, or `|stream: CallStream| async move`"
+    note = "a stub replies with JSON, a `Reply` (of a prost message: `Reply::message(&..)`), a `Status`, or a closure whose \
+            argument type is written out: `|call: &Call|`, `|call: Call| async move`, or `|stream: CallStream| async move`"
 )]
 pub trait IntoReply<How> {
     /// The reply, or its maker.

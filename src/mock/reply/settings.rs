@@ -1,5 +1,6 @@
 //! What can be added to a reply.
 
+use crate::mock::journal::Redaction;
 use crate::mock::reply::delay::Delay;
 use crate::mock::reply::script::{Body, Reply};
 use crate::wire::{Compression, metadata};
@@ -89,6 +90,8 @@ impl Reply {
     #[track_caller]
     pub fn metadata(mut self, key: &str, value: &str) -> Self {
         accepted(key, metadata::append(&mut self.metadata, key, value));
+        // So that `{:?}` shows no secret.
+        Redaction::default().mark(self.metadata.as_mut());
         self
     }
 
@@ -114,6 +117,7 @@ impl Reply {
     #[track_caller]
     pub fn trailer(mut self, key: &str, value: &str) -> Self {
         accepted(key, metadata::append(&mut self.trailers, key, value));
+        Redaction::default().mark(self.trailers.as_mut());
         self
     }
 
