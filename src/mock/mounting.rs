@@ -19,15 +19,16 @@ impl MockServer {
     /// # Panics
     ///
     /// When the server has a schema and the stub's method is not in it, or is ambiguous (the candidates are listed), or one
-    /// of its matchers can match no call of the method, such as JSON with a field that the request has not; and when the
-    /// stub is for one of the services that the mock has itself, such as health.
+    /// of its matchers can match no call of the method, such as JSON with a field that the request has not; when it expects
+    /// a count that it cannot have; and when it is for one of the services that the mock has itself, such as health.
     #[track_caller]
     pub fn mount(&self, mut stub: Stub) -> MountedStub {
         let place = Location::caller();
         let method = stub.method.as_ref().and_then(|name| self.resolve(name));
-        if let Some(method) = &method
-            && let Err(problem) = stub.prepare(method)
-        {
+        let prepared = method
+            .as_ref()
+            .map_or(Ok(()), |method| stub.prepare(method));
+        if let Err(problem) = stub.check_counts().and(prepared) {
             panic!("cannot mount {}: {problem}", stub.label(place));
         }
         let hashed = method.is_some() || self.service.schema.is_none();

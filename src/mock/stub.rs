@@ -194,6 +194,18 @@ impl Stub {
         self
     }
 
+    /// What is wrong with its counts.
+    pub(crate) fn check_counts(&self) -> Result<(), String> {
+        let limit = self.at_most.unwrap_or(u64::MAX);
+        match self.times {
+            Some(times) if !times.is_possible(limit) => Err(match self.at_most {
+                Some(limit) => format!("it expects {times} and serves at most {limit}"),
+                None => format!("it expects {times}, which no number is"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Tells its matchers the method's types.
     pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
         self.conditions.iter_mut().try_for_each(|condition| {

@@ -13,6 +13,11 @@ pub struct Times {
 }
 
 impl Times {
+    /// Whether a stub that serves no more than `limit` calls can have as many.
+    pub(crate) fn is_possible(self, limit: u64) -> bool {
+        self.least <= self.most.min(limit)
+    }
+
     pub(crate) fn most(self) -> u64 {
         self.most
     }

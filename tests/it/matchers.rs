@@ -775,3 +775,14 @@ async fn large_schemaless_integers_match_themselves() {
         .unwrap();
     assert_eq!(server.calls()[0], ("Get", large));
 }
+
+/// Binary values may be joined by commas on the way, with or without padding.
+#[tokio::test]
+async fn joined_binary_values_are_matched_one_by_one() {
+    let server = MockServer::builder().schema(echo_schema()).start().await;
+    server.mount(Stub::method("Squawk").when(metadata_bin("x-blob-bin", [0, 159, 255, 1])));
+    let requests = crate::raw::connect(&server).await;
+    let request = crate::raw::grpc("/echo.v1.Parrot/Squawk").header("x-blob-bin", "AAEC, AJ//AQ==");
+    let (_, headers, _) = crate::raw::exchange(&requests, request, &[&[0; 5]]).await;
+    assert_eq!(headers.get("grpc-status").unwrap(), "0");
+}

@@ -416,3 +416,17 @@ async fn a_sequence_goes_on_without_a_stub_that_was_taken_away_and_says_when_one
     assert_eq!(told(&server, 1).await, ["c"]);
     assert_eq!(waiting.count(), 0);
 }
+
+#[tokio::test]
+#[should_panic(expected = "it expects exactly 3 calls and serves at most 2")]
+async fn a_count_that_cannot_be_had_is_told_when_the_stub_is_mounted() {
+    let stub = Stub::any().times(3).at_most(2);
+    lenient().await.mount(stub);
+}
+
+#[tokio::test]
+#[should_panic(expected = "it expects 5 to 2 calls, which no number is")]
+async fn a_range_without_a_number_is_told_when_the_stub_is_mounted() {
+    let (least, most) = (5, 2);
+    lenient().await.mount(Stub::any().times(least..=most));
+}

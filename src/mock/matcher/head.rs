@@ -117,17 +117,20 @@ struct Metadata {
 impl Metadata {
     fn accepts(&self, value: &HeaderValue) -> bool {
         match &self.expected.0 {
-            Inner::Bytes(wanted) => binary(value).is_some_and(|bytes| bytes == *wanted),
+            Inner::Bytes(wanted) => binaries(value).any(|bytes| bytes == *wanted),
             Inner::Closure(accepts) => accepts(&String::from_utf8_lossy(value.as_bytes())),
             Inner::Text(wanted) => value.as_bytes() == wanted.as_bytes(),
         }
     }
 }
 
-/// The bytes of a `-bin` value, with or without padding.
-fn binary(value: &HeaderValue) -> Option<Vec<u8>> {
-    let text = value.to_str().ok()?.trim_end_matches('=');
-    BASE64_STANDARD_NO_PAD.decode(text).ok()
+/// The bytes of a `-bin` value, with or without padding; of several, if they were joined by commas on the way.
+fn binaries(value: &HeaderValue) -> impl Iterator<Item = Vec<u8>> + '_ {
+    let texts = value.to_str().unwrap_or_default().split(',');
+    texts.filter_map(|text| {
+        let text = text.trim().trim_end_matches('=');
+        BASE64_STANDARD_NO_PAD.decode(text).ok()
+    })
 }
 
 impl Matcher for Metadata {
