@@ -1,7 +1,7 @@
 //! Calls as people write them: a builder that is awaited.
 
 use crate::client::config::ClientConfig;
-use crate::client::stream::{Response, ResponseStream, without_plumbing};
+use crate::client::stream::{Response, ResponseStream};
 use crate::client::telling::Telling;
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
@@ -190,8 +190,8 @@ impl<T: Send + 'static> UnaryCall<T> {
         let (message, trailers) = only.map_err(|status| telling.explain(status))?;
         Ok(Response {
             message,
-            metadata: without_plumbing(metadata),
-            trailers: without_plumbing(trailers),
+            metadata: metadata::without_plumbing(metadata),
+            trailers: metadata::without_plumbing(trailers),
         })
     }
 }

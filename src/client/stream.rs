@@ -2,6 +2,7 @@
 
 use crate::client::telling::Telling;
 use crate::error::Error;
+use crate::wire::metadata::without_plumbing;
 use std::{
     fmt,
     pin::Pin,
@@ -135,23 +136,4 @@ impl<T> fmt::Debug for ResponseStream<T> {
             .field("metadata", &self.metadata)
             .finish_non_exhaustive()
     }
-}
-
-/// Metadata without the headers that carry it.
-pub(super) fn without_plumbing(mut metadata: MetadataMap) -> MetadataMap {
-    for name in [
-        "content-type",
-        "grpc-accept-encoding",
-        "grpc-encoding",
-        "grpc-status",
-        "grpc-message",
-        "grpc-status-details-bin",
-    ] {
-        if name.ends_with("-bin") {
-            metadata.remove_bin(name);
-        } else {
-            metadata.remove(name);
-        }
-    }
-    metadata
 }

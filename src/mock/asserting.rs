@@ -1,9 +1,9 @@
 //! Reading, awaiting and judging what came.
 
-use crate::mock::journal::{Call, Journal};
+use crate::mock::journal::{Call, Journal, Unfinished};
 use crate::mock::server::MockServer;
 use crate::mock::verify::Report;
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{panic::Location, sync::Arc};
 use tokio::time::timeout;
 
 /// What came.
@@ -58,9 +58,9 @@ impl MockServer {
         let (place, log) = (Location::caller(), &self.service.log);
         async move {
             let enough = || (log.arrived() >= n).then(|| log.calls());
-            let came = self.waited(log.until(enough)).await;
-            came.unwrap_or_else(|(patience, listing)| {
-                let arrived = log.arrived();
+            let came = self.journal().waited(self.patience, enough).await;
+            came.unwrap_or_else(|listing| {
+                let (patience, arrived) = (self.patience, log.arrived());
                 panic!(
                     "waited {patience:?} for {n} calls at {place}, and {arrived} arrived{listing}"
                 )
@@ -96,8 +96,9 @@ impl MockServer {
         let (place, journal) = (Location::caller(), self.journal());
         async move {
             let check = move || holds(&journal).then_some(());
-            let held = self.waited(self.service.log.until(check)).await;
-            held.unwrap_or_else(|(patience, listing)| {
+            let held = self.journal().waited(self.patience, check).await;
+            held.unwrap_or_else(|listing| {
+                let patience = self.patience;
                 panic!("waited {patience:?} for the journal to be as expected at {place}{listing}")
             });
         }
@@ -115,9 +116,10 @@ impl MockServer {
     pub fn next_call(&self) -> impl Future<Output = Call> + Send + '_ {
         let (place, log) = (Location::caller(), &self.service.log);
         async move {
-            let call = self.waited(log.until(|| log.take_next())).await;
-            call.unwrap_or_else(|(patience, listing)| {
-                let taken = log.taken();
+            let next = || log.take_next();
+            let call = self.journal().waited(self.patience, next).await;
+            call.unwrap_or_else(|listing| {
+                let (patience, taken) = (self.patience, log.taken());
                 panic!(
                     "waited {patience:?} for the next call at {place}, after {taken} that were taken before{listing}"
                 )
@@ -142,40 +144,10 @@ impl MockServer {
     /// The [`Report`], which has everything that is not as expected.
     pub async fn verify(&self) -> Result<(), Report> {
         let log = &self.service.log;
-        let in_flight = || {
-            let mut calls = log.calls();
-            calls.retain(|call| call.outcome().is_none());
-            calls
+        let unfinished = match timeout(self.patience, log.all_ended()).await {
+            Ok(()) => Unfinished::default(),
+            Err(_) => log.unfinished(),
         };
-        let all_ended = async {
-            loop {
-                log.until(|| (log.arriving().1 == 0).then_some(())).await;
-                let calls = in_flight();
-                if calls.is_empty() {
-                    return;
-                }
-                for call in calls {
-                    call.ended().await;
-                }
-            }
-        };
-        match timeout(self.patience, all_ended).await {
-            Ok(()) => self.judge(Vec::new(), (Vec::new(), 0)),
-            Err(_) => {
-                let in_flight = in_flight();
-                let (mut named, count) = log.arriving();
-                let all = named.len();
-                // Of those that stream, some are in the journal already.
-                named.retain(|call| !in_flight.iter().any(|other| other.is_same(call)));
-                let count = count - (all - named.len());
-                self.judge(in_flight, (named, count))
-            }
-        }
-    }
-
-    /// What a future gives in time, or how long it was waited for and all calls so far.
-    async fn waited<T>(&self, future: impl Future<Output = T>) -> Result<T, (Duration, String)> {
-        let waited = timeout(self.patience, future).await;
-        waited.map_err(|_| (self.patience, self.journal().listing()))
+        self.judge(unfinished)
     }
 }

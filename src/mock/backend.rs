@@ -3,13 +3,14 @@
 use crate::mock::journal::{Call, Outcome, Server};
 use crate::mock::reading::refusal;
 use crate::panics::caught_async;
-use crate::wire::compression::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
+use crate::wire::compression::GRPC_ENCODING;
 use crate::wire::message::{Framed, Splitter};
+use crate::wire::metadata::without_plumbing;
 use crate::wire::send::{Pump, Stopped};
 use crate::wire::{Compression, Reader};
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::{HeaderMap, Request, Response, header, request::Parts};
+use http::{HeaderMap, Request, Response, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
     collections::VecDeque,
@@ -123,7 +124,8 @@ async fn send(
 ) -> Result<(), Stopped> {
     let (parts, body) = response.into_parts();
     if !finish(call, &parts.headers) {
-        call.record_metadata(&MetadataMap::from_headers(own(&parts.headers)));
+        let metadata = MetadataMap::from_headers(parts.headers.clone());
+        call.record_metadata(&without_plumbing(metadata));
     }
     // In one that is not known the messages pass unrecorded.
     let encoding = Compression::declared(&parts.headers).ok().flatten();
@@ -149,18 +151,10 @@ fn finish(call: &Call, headers: &HeaderMap) -> bool {
     let Some(mut status) = Status::from_header_map(headers) else {
         return false;
     };
-    *status.metadata_mut() = MetadataMap::from_headers(own(status.metadata().as_ref()));
+    let metadata = std::mem::take(status.metadata_mut());
+    *status.metadata_mut() = without_plumbing(metadata);
     call.finish_with(&status, &MetadataMap::new());
     true
-}
-
-/// The headers that are not gRPC's own.
-fn own(headers: &HeaderMap) -> HeaderMap {
-    let mut own = headers.clone();
-    own.remove(header::CONTENT_TYPE);
-    own.remove(GRPC_ENCODING);
-    own.remove(GRPC_ACCEPT_ENCODING);
-    own
 }
 
 /// The request as the service reads it: messages are recorded as they pass.
@@ -211,9 +205,7 @@ impl Tap {
             splitter: Some(Splitter::new(RECORDED).with_encoding(encoding)),
         }
     }
-}
 
-impl Tap {
     /// Records the messages that this completes. What is malformed ends the recording, and passes.
     fn record(&mut self, data: Bytes) {
         let Some(splitter) = &mut self.splitter else {

@@ -1,10 +1,9 @@
 //! A mounted stub in the test's hands.
 
-use crate::mock::journal::{Call, Log};
+use crate::mock::journal::{Call, Journal, Log};
 use crate::mock::mounted::Mounted;
 use crate::mock::registry::Registry;
 use std::{fmt, ops::Deref, panic::Location, sync::Arc, thread, time::Duration};
-use tokio::time::timeout;
 
 /// A stub that was [mounted](crate::MockServer::mount): count its calls, read them, wait for them, take it away.
 ///
@@ -73,17 +72,18 @@ impl MountedStub {
         async move {
             let times = self.stub.times.unwrap_or_else(|| (1..).into());
             let enough = || times.has_enough(self.count()).then_some(());
-            if timeout(self.patience, self.log.until(enough))
-                .await
-                .is_err()
-            {
+            let satisfied = self.journal().waited(self.patience, enough).await;
+            satisfied.unwrap_or_else(|listing| {
                 let (label, patience, got) = (self.stub.label(), self.patience, self.count());
                 panic!(
-                    "waited {patience:?} at {place} for {times} to {label}, and {got} came{}",
-                    crate::mock::journal::Journal::new(Arc::clone(&self.log)).listing()
+                    "waited {patience:?} at {place} for {times} to {label}, and {got} came{listing}"
                 );
-            }
+            });
         }
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::new(Arc::clone(&self.log))
     }
 
     /// Takes the stub away. What it expects is not verified any more.
@@ -124,8 +124,7 @@ impl Drop for ScopedStub {
     fn drop(&mut self) {
         self.unmount();
         if let Some(unmet) = self.stub.unmet().filter(|_| !thread::panicking()) {
-            let journal = crate::mock::journal::Journal::new(Arc::clone(&self.log));
-            panic!("{unmet}{}", journal.listing());
+            panic!("{unmet}{}", self.journal().listing());
         }
     }
 }

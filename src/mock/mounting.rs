@@ -3,6 +3,7 @@
 use crate::mock::backend::Backend;
 use crate::mock::handle::{MountedStub, ScopedStub};
 use crate::mock::journal::Server;
+use crate::mock::mounted::Mounted;
 use crate::mock::server::MockServer;
 use crate::mock::stub::Stub;
 use crate::schema::{Method, MethodName, is_infrastructure};
@@ -22,18 +23,14 @@ impl MockServer {
     /// of its matchers can match no call of the method, such as JSON with a field that the request has not; when it expects
     /// a count that it cannot have; and when it is for one of the services that the mock has itself, such as health.
     #[track_caller]
-    pub fn mount(&self, mut stub: Stub) -> MountedStub {
+    pub fn mount(&self, stub: Stub) -> MountedStub {
         let place = Location::caller();
         let method = stub.method.as_ref().and_then(|name| self.resolve(name));
-        let prepared = method
-            .as_ref()
-            .map_or(Ok(()), |method| stub.prepare(method));
-        if let Err(problem) = stub.check_counts().and(prepared) {
-            panic!("cannot mount {}: {problem}", stub.label(place));
-        }
-        let hashed = method.is_some() || self.service.schema.is_none();
-        let method = method.map(|method| MethodName::full(method.full_name()));
-        let mounted = self.service.registry.mount(stub, method, hashed, place);
+        let label = stub.label(place);
+        let mounted = match self.mount_for(stub, method.as_ref(), place) {
+            Ok(mounted) => mounted,
+            Err(problem) => panic!("cannot mount {label}: {problem}"),
+        };
         let (registry, log) = (&self.service.registry, &self.service.log);
         MountedStub::new(
             mounted,
@@ -91,10 +88,10 @@ impl MockServer {
     ///     }
     ///     // …
     /// #   type ServerStreamStream = Replies;
-    /// #   async fn server_stream(&self, _: Request<CallRequest>) -> Result<Response<Replies>, Status> { unimplemented!() }
-    /// #   async fn client_stream(&self, _: Request<Streaming<CallRequest>>) -> Result<Response<Struct>, Status> { unimplemented!() }
+    /// #   async fn server_stream(&self, _: Request<CallRequest>) -> Result<Response<Replies>, Status> { Err(Status::unimplemented("not shown")) }
+    /// #   async fn client_stream(&self, _: Request<Streaming<CallRequest>>) -> Result<Response<Struct>, Status> { Err(Status::unimplemented("not shown")) }
     /// #   type BidiStreamStream = Replies;
-    /// #   async fn bidi_stream(&self, _: Request<Streaming<CallRequest>>) -> Result<Response<Replies>, Status> { unimplemented!() }
+    /// #   async fn bidi_stream(&self, _: Request<Streaming<CallRequest>>) -> Result<Response<Replies>, Status> { Err(Status::unimplemented("not shown")) }
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -144,6 +141,23 @@ impl MockServer {
         self.service.backends.clear();
         self.service.log.clear();
         self.service.findings.clear();
+    }
+
+    /// Mounts a stub for a method of the schema, or of none. What can never match is told.
+    pub(super) fn mount_for(
+        &self,
+        mut stub: Stub,
+        method: Option<&Arc<Method>>,
+        place: &Location<'_>,
+    ) -> Result<Arc<Mounted>, String> {
+        stub.check_counts()?;
+        if let Some(method) = method {
+            stub.prepare(method)?;
+        }
+        let service = &self.service;
+        let hashed = method.is_some() || service.schema.is_none();
+        let method = method.map(|method| MethodName::full(method.full_name()));
+        Ok(service.registry.mount(stub, method, hashed, place))
     }
 
     #[track_caller]

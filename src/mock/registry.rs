@@ -46,29 +46,30 @@ struct Bucket {
     /// Those that want one JSON request and no other, by its hash, so that a thousand of them cost no more than one.
     by_request: HashMap<u64, Vec<Arc<Mounted>>>,
     others: Vec<Arc<Mounted>>,
+    /// Both.
+    all: Vec<Arc<Mounted>>,
 }
 
 impl Bucket {
-    fn insert(&mut self, stub: Arc<Mounted>) {
+    fn insert(&mut self, stub: &Arc<Mounted>) {
         let list = match stub.request_hash {
             Some(hash) => self.by_request.entry(hash).or_default(),
             None => &mut self.others,
         };
-        let place = list.partition_point(|other| other.rank < stub.rank);
-        list.insert(place, stub);
+        for list in [list, &mut self.all] {
+            let place = list.partition_point(|other| other.rank < stub.rank);
+            list.insert(place, Arc::clone(stub));
+        }
     }
 
     fn remove(&mut self, id: u64) {
         let stays = |stub: &Arc<Mounted>| stub.server.id != id;
         self.others.retain(stays);
+        self.all.retain(stays);
         self.by_request.retain(|_, list| {
             list.retain(stays);
             !list.is_empty()
         });
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Arc<Mounted>> {
-        self.by_request.values().flatten().chain(&self.others)
     }
 }
 
@@ -83,29 +84,30 @@ impl Candidates {
     fn in_order<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Arc<Mounted>> {
         let hashed = !self.named.by_request.is_empty() || !self.any.by_request.is_empty();
         let hash = hashed.then(|| request_hash(call));
-        let mut lists = [&self.named, &self.any].map(|bucket| {
+        let keyed = |bucket: &'a Bucket| {
             let keyed = hash.and_then(|hash| bucket.by_request.get(&hash));
-            [keyed.map_or(&[] as &[_], Vec::as_slice), &bucket.others]
-        });
-        std::iter::from_fn(move || {
-            let heads = lists.iter_mut().flatten();
-            let first = heads
-                .filter(|list| !list.is_empty())
-                .min_by_key(|list| list[0].rank)?;
-            let (stub, rest) = first.split_first()?;
-            *first = rest;
-            Some(stub)
-        })
-        .filter(|stub| stub.names(call))
+            keyed.map_or(&[] as &[_], Vec::as_slice)
+        };
+        let (named, any) = (&*self.named, &*self.any);
+        let lists = [keyed(named), &named.others, keyed(any), &any.others];
+        merged(lists).filter(|stub| stub.names(call))
     }
 
     /// All for this call's method, in order.
-    fn naming(&self, call: &Call) -> Vec<&Arc<Mounted>> {
-        let all = self.named.all().chain(self.any.all());
-        let mut naming: Vec<_> = all.filter(|stub| stub.names(call)).collect();
-        naming.sort_by_key(|stub| stub.rank);
-        naming
+    fn naming<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Arc<Mounted>> {
+        merged([&self.named.all, &self.any.all]).filter(|stub| stub.names(call))
     }
+}
+
+/// Several lists in order of rank as one.
+fn merged<const N: usize>(mut lists: [&[Arc<Mounted>]; N]) -> impl Iterator<Item = &Arc<Mounted>> {
+    std::iter::from_fn(move || {
+        let heads = lists.iter_mut().filter(|list| !list.is_empty());
+        let first = heads.min_by_key(|list| list[0].rank)?;
+        let (stub, rest) = first.split_first()?;
+        *first = rest;
+        Some(stub)
+    })
 }
 
 /// The hash of what JSON stubs compare with: a call that streams both ways has one message when it is matched.
@@ -139,7 +141,7 @@ impl Registry {
         let mounted = Arc::new(mounted);
         let mut stubs = self.lock();
         let bucket = stubs.bucket(mounted.method());
-        Arc::make_mut(bucket).insert(Arc::clone(&mounted));
+        Arc::make_mut(bucket).insert(&mounted);
         mounted
     }
 
@@ -189,7 +191,7 @@ impl Registry {
     /// The stubs for this call's method, in order.
     pub(crate) fn naming(&self, call: &Call) -> Vec<Arc<Mounted>> {
         let candidates = self.candidates(call);
-        candidates.naming(call).into_iter().cloned().collect()
+        candidates.naming(call).cloned().collect()
     }
 
     /// All stubs, in the order of their mounting.
@@ -203,9 +205,7 @@ impl Registry {
 
     fn candidates(&self, call: &Call) -> Candidates {
         let stubs = self.lock();
-        let name = call.full_name();
-        let bare = name.rsplit(['/', '.']).next().unwrap_or_default();
-        let named = stubs.by_method.get(bare).map(Arc::clone);
+        let named = stubs.by_method.get(call.bare_name()).map(Arc::clone);
         Candidates {
             named: named.unwrap_or_default(),
             any: Arc::clone(&stubs.any),
@@ -227,6 +227,6 @@ impl Stubs {
 
     fn all(&self) -> impl Iterator<Item = &Arc<Mounted>> {
         let buckets = self.by_method.values().chain([&self.any]);
-        buckets.flat_map(|bucket| bucket.all())
+        buckets.flat_map(|bucket| &bucket.all)
     }
 }

@@ -52,7 +52,10 @@ impl Responding<'_> {
         let made = make(taken.responder(), self.call.clone());
         let reply = match self.unless_gone(made).await? {
             Ok(reply) => reply,
-            Err(panic) => return self.refuse(&self.panicked(taken, &panic)),
+            Err(panic) => {
+                let status = panicked(self.findings, taken, &self.call, &panic);
+                return self.refuse(&status);
+            }
         };
         let compression = reply.compression.unwrap_or(self.compression);
         self.compression = compression.filter(|way| way.is_accepted(self.call.metadata().as_ref()));
@@ -312,10 +315,6 @@ impl Responding<'_> {
             };
         }
         Gone(outcome)
-    }
-
-    fn panicked(&self, taken: &Taken, panic: &str) -> Status {
-        panicked(self.findings, taken, &self.call, panic)
     }
 }
 

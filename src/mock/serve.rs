@@ -41,7 +41,6 @@ pub(crate) struct Service {
 }
 
 /// What stands behind the stubs.
-#[derive(Default)]
 pub(crate) struct Backends {
     /// By the full name of the service.
     services: Mutex<HashMap<String, Arc<Backend>>>,
@@ -111,9 +110,8 @@ impl Service {
         let path = parts.uri.path().to_owned();
         let builtin = self.builtin.find(&path);
         let backend = self.backends.find(&path);
-        let behind = builtin.is_some() || backend.is_some();
         // What stands behind the stubs needs the headers once more.
-        let forwarded = behind.then(|| Box::new(parts.clone()));
+        let forwarded = (builtin.is_some() || backend.is_some()).then(|| Box::new(parts.clone()));
         let encoding = Compression::declared(&parts.headers);
         let opened = Opened {
             path,
@@ -129,15 +127,12 @@ impl Service {
                 builtin: builtin.is_some(),
             },
         };
-        // The rare ways are boxed: every call pays for the size of its future.
-        match (forwarded, builtin, backend) {
-            (Some(parts), Some(builtin), _) => {
+        match (builtin, forwarded) {
+            (Some(builtin), Some(parts)) => {
+                // Boxed as all that is rare: every call pays for the size of its future.
                 Box::pin(self.serve_builtin(builtin, *parts, opened)).await;
             }
-            (Some(parts), None, Some(backend)) => {
-                Box::pin(self.serve_before(&backend, *parts, opened)).await;
-            }
-            _ => self.serve_stubbed(opened).await,
+            (_, forwarded) => self.serve_stubbed(opened, backend.zip(forwarded)).await,
         }
     }
 
@@ -154,71 +149,45 @@ impl Service {
         backend.serve(passing).await;
     }
 
-    /// By a stub.
-    async fn serve_stubbed(&self, mut opened: Opened) {
-        let intake = self.intake(false);
-        let (call, took) = intake
-            .take(
-                &opened.path,
-                opened.arrived,
-                opened.refused,
-                &mut opened.reader,
-            )
-            .await;
-        let _in_flight = InFlight(call.clone());
-        let mut responding = self.responding(call, opened.respond, opened.reader);
-        self.answer(took, &mut responding).await;
-    }
-
-    /// By a stub, or else by the service behind it.
-    async fn serve_before(&self, backend: &Backend, parts: Parts, mut opened: Opened) {
-        let intake = self.intake(true);
-        let (call, took) = intake
-            .take(
-                &opened.path,
-                opened.arrived,
-                opened.refused,
-                &mut opened.reader,
-            )
-            .await;
-        let _in_flight = InFlight(call.clone());
-        if let Err(Refused::Unmatched { .. }) = &took {
-            let passing = Passing {
-                call,
-                parts,
-                backlog: opened.reader.all_kept(),
-                reader: opened.reader,
-                respond: opened.respond,
-            };
-            backend.serve(passing).await;
-        } else {
-            let mut responding = self.responding(call, opened.respond, opened.reader);
-            self.answer(took, &mut responding).await;
-        }
-    }
-
-    fn intake(&self, forwards: bool) -> Intake<'_> {
-        Intake {
+    /// By a stub, or else by the service behind it, which gets these headers.
+    async fn serve_stubbed(&self, opened: Opened, behind: Option<(Arc<Backend>, Box<Parts>)>) {
+        let Opened {
+            path,
+            mut reader,
+            respond,
+            arrived,
+            refused,
+        } = opened;
+        let intake = Intake {
             schema: self.schema.as_ref(),
             registry: &self.registry,
             log: &self.log,
-            forwards,
-        }
-    }
-
-    fn responding(
-        &self,
-        call: Call,
-        respond: SendResponse<Bytes>,
-        reader: Reader,
-    ) -> Responding<'_> {
-        Responding {
-            call,
-            findings: &self.findings,
-            compression: self.compression,
-            respond,
-            reader,
-            open: false,
+            forwards: behind.is_some(),
+        };
+        let (call, took) = intake.take(&path, arrived, refused, &mut reader).await;
+        let _in_flight = InFlight(call.clone());
+        match (took, behind) {
+            (Err(Refused::Unmatched { .. }), Some((backend, parts))) => {
+                let passing = Passing {
+                    call,
+                    parts: *parts,
+                    backlog: reader.all_kept(),
+                    reader,
+                    respond,
+                };
+                Box::pin(backend.serve(passing)).await;
+            }
+            (took, _) => {
+                let mut responding = Responding {
+                    call,
+                    findings: &self.findings,
+                    compression: self.compression,
+                    respond,
+                    reader,
+                    open: false,
+                };
+                self.answer(took, &mut responding).await;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::connection;
 use crate::mock::dice::Seed;
-use crate::mock::journal::{Call, Connection, Journal, Log, Redaction};
+use crate::mock::journal::{Connection, Journal, Log, Redaction, Unfinished};
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::verify::{Findings, Judged, Report, SEED};
@@ -176,7 +176,7 @@ impl Drop for MockServer {
         if thread::panicking() {
             self.tell_seed();
         } else if self.verifies.load(Ordering::Acquire)
-            && let Err(report) = self.judge(Vec::new(), (Vec::new(), 0))
+            && let Err(report) = self.judge(Unfinished::default())
         {
             panic!("{report}{ON_DROP}");
         }
@@ -190,11 +190,7 @@ const ON_DROP: &str = "\n(verified when the server was dropped; in a test that r
 /// Verdict.
 impl MockServer {
     /// What is not as expected, now. It is not asked again when the server is dropped.
-    pub(super) fn judge(
-        &self,
-        in_flight: Vec<Call>,
-        arriving: (Vec<Call>, usize),
-    ) -> Result<(), Report> {
+    pub(super) fn judge(&self, unfinished: Unfinished) -> Result<(), Report> {
         self.verifies.store(false, Ordering::Release);
         let journal = Journal::new(Arc::clone(&self.service.log));
         let judged = Judged {
@@ -202,8 +198,7 @@ impl MockServer {
             registry: &self.service.registry,
             findings: &self.service.findings,
             allow_unmatched: self.allow_unmatched,
-            in_flight,
-            arriving,
+            unfinished,
             journal: &journal,
             seed: self.service.seed.used(),
         };

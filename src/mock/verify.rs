@@ -1,7 +1,7 @@
 //! Whether the server got what its stubs expect, and nothing else.
 
 use crate::address::Address;
-use crate::mock::journal::{Call, Journal};
+use crate::mock::journal::{Call, Journal, Unfinished};
 use crate::mock::registry::Registry;
 use std::{
     error, fmt,
@@ -95,9 +95,7 @@ pub(crate) struct Judged<'a> {
     pub(crate) findings: &'a Findings,
     pub(crate) allow_unmatched: bool,
     /// Calls that were waited for in vain.
-    pub(crate) in_flight: Vec<Call>,
-    /// Calls whose request did not arrive in that time: those whose method is known, and how many there are.
-    pub(crate) arriving: (Vec<Call>, usize),
+    pub(crate) unfinished: Unfinished,
     pub(crate) journal: &'a Journal,
     /// What random delays were drawn from.
     pub(crate) seed: Option<u64>,
@@ -128,14 +126,18 @@ impl Judged<'_> {
                 problems.push(format!("… and {more} more unmatched calls"));
             }
         }
-        let in_flight = self.in_flight.iter();
+        let Unfinished {
+            in_flight,
+            arriving,
+            nameless,
+        } = self.unfinished;
+        let in_flight = in_flight.iter();
         problems.extend(in_flight.map(|call| format!("a call has not ended: {call}")));
-        let (arriving, count) = self.arriving;
-        let named = arriving.iter();
-        problems.extend(named.map(|call| format!("the request of a call has not arrived: {call}")));
-        if count > arriving.len() {
-            let more = count - arriving.len();
-            problems.push(format!("calls that have not told their method: {more}"));
+        let arriving = arriving.iter();
+        problems
+            .extend(arriving.map(|call| format!("the request of a call has not arrived: {call}")));
+        if nameless > 0 {
+            problems.push(format!("calls that have not told their method: {nameless}"));
         }
         if problems.is_empty() {
             return Ok(());

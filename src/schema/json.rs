@@ -32,6 +32,11 @@ pub(crate) fn sparse(descriptor: &MessageDescriptor, bytes: &[u8]) -> Option<Val
         .ok()
 }
 
+/// JSON of that type in the form in which messages are printed: with defaults filled in, names and numbers in one form.
+pub(crate) fn filled(descriptor: &MessageDescriptor, json: &Value) -> Result<Value, Error> {
+    Ok(from_message(&to_message(descriptor, json)?))
+}
+
 /// Encoded bytes of that type as JSON.
 pub(crate) fn from_bytes(descriptor: &MessageDescriptor, bytes: &[u8]) -> Result<Value, Error> {
     let message = DynamicMessage::decode(descriptor.clone(), bytes).map_err(|error| {

@@ -25,7 +25,7 @@ mod pool;
 mod reflection;
 pub(crate) mod schemaless;
 
-pub(crate) use diff::{Extent, brief, differences};
+pub(crate) use diff::{Difference, Extent, brief, differences};
 pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};
 pub(crate) use name::{MethodName, dotted, is_infrastructure};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// The named fields as they would be printed: camelCase, enums by name, 64-bit integers as numbers. `null` stays for a
 /// field that is unset.
 pub(crate) fn canonical(descriptor: &MessageDescriptor, part: &Value) -> Result<Value, Error> {
-    let whole = json::from_message(&json::to_message(descriptor, part)?);
+    let whole = json::filled(descriptor, part)?;
     Ok(pick(descriptor, part, &whole))
 }
 

@@ -105,13 +105,12 @@ impl Leaf {
         let of_field = |message: &MessageDescriptor, field: &FieldDescriptor, value: Value| {
             let name = field.json_name();
             let fields = Map::from_iter([(name.to_owned(), value)]);
-            let message = json::to_message(message, &Value::Object(fields))?;
-            Ok::<_, Error>(json::from_message(&message)[name].take())
+            Ok::<_, Error>(json::filled(message, &Value::Object(fields))?[name].take())
         };
         match self {
             _ if value.is_null() => Ok(Value::Null),
             Self::Free | Self::Stream => Ok(value.clone()),
-            Self::Message(message) => Ok(json::from_message(&json::to_message(message, value)?)),
+            Self::Message(message) => json::filled(message, value),
             Self::Field(message, field) => of_field(message, field, value.clone()),
             Self::Element(message, field) => {
                 let list = Value::Array(vec![value.clone()]);

@@ -23,6 +23,25 @@ const TAKEN: [&str; 14] = [
     "upgrade",
 ];
 
+/// What carries a response, and is none of its metadata.
+const PLUMBING: [&str; 6] = [
+    "content-type",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-status",
+    "grpc-status-details-bin",
+];
+
+/// The metadata of a response, without the headers that carry it.
+pub(crate) fn without_plumbing(mut metadata: MetadataMap) -> MetadataMap {
+    let headers = metadata.as_mut();
+    for name in PLUMBING {
+        headers.remove(name);
+    }
+    metadata
+}
+
 /// Adds an ASCII pair, or says what was expected.
 pub(crate) fn append(map: &mut MetadataMap, key: &str, value: &str) -> Result<(), &'static str> {
     check_free(key)?;

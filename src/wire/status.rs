@@ -36,15 +36,18 @@ fn reset_code(reason: Reason) -> Code {
     }
 }
 
+/// The metadata that goes with a status at the end of a call: that of the reply, then the status's own.
+pub(crate) fn trailing(status: &Status, metadata: MetadataMap) -> HeaderMap {
+    let mut trailing = metadata.into_headers();
+    for (name, value) in status.metadata().as_ref() {
+        trailing.append(name.clone(), value.clone());
+    }
+    trailing
+}
+
 /// Trailers that end a call with this status, after metadata of its own.
 pub(crate) fn trailers(status: &Status, metadata: MetadataMap) -> HeaderMap {
-    let mut trailers = metadata.into_headers();
-    for (name, value) in status.metadata().clone().into_headers() {
-        // Without a name it is one more value of the last name, which `append` cannot know: tonic's maps have names.
-        if let Some(name) = name {
-            trailers.append(name, value);
-        }
-    }
+    let mut trailers = trailing(status, metadata);
     let bare = Status::with_details(
         status.code(),
         status.message(),

@@ -79,6 +79,12 @@ impl Call {
         MethodName::new(name).names(self.full_name())
     }
 
+    /// The last part of it, by which stubs and calls are looked up.
+    pub(crate) fn bare_name(&self) -> &str {
+        let name = self.full_name();
+        name.rsplit(['/', '.']).next().unwrap_or(name)
+    }
+
     /// The name that stubs and assertions match.
     pub(crate) fn full_name(&self) -> &str {
         match &self.0.target {

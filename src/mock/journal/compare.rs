@@ -23,10 +23,8 @@ impl Call {
             Target::Schemaless { .. } => return Cow::Owned(json::rounded(expected)),
             Target::Typed(method) => method,
         };
-        let one = |expected| {
-            json::to_message(method.input(), expected)
-                .map_or_else(|_| expected.clone(), |m| json::from_message(&m))
-        };
+        let one =
+            |expected| json::filled(method.input(), expected).unwrap_or_else(|_| expected.clone());
         Cow::Owned(match expected {
             Value::Array(many) if method.shape().streams_requests() => {
                 many.iter().map(one).collect()

@@ -26,6 +26,6 @@ pub use call::Call;
 pub use message::RecordedMessage;
 pub use outcome::Outcome;
 pub(crate) use redact::{REDACTED, Redaction, text};
-pub(crate) use store::Log;
+pub(crate) use store::{Log, Unfinished};
 pub(crate) use target::{Arrived, Connection, Server, Target};
 pub use view::Journal;

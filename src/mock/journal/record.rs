@@ -6,6 +6,7 @@ use crate::mock::journal::outcome::Outcome;
 use crate::mock::journal::target::{Arrived, Server, Target};
 use crate::schema::{Method, json};
 use crate::wire::message::Framed;
+use crate::wire::status::trailing;
 use bytes::Bytes;
 use h2::Reason;
 use serde_json::Value;
@@ -189,10 +190,7 @@ impl Call {
         self.end(status.code().into(), || {
             (!plain).then(|| {
                 let mut status = status.clone();
-                let mut all = trailers.clone().into_headers();
-                for (name, value) in status.metadata().as_ref() {
-                    all.append(name.clone(), value.clone());
-                }
+                let mut all = trailing(&status, trailers.clone());
                 self.0.arrived.connection.shared.redaction.mark(&mut all);
                 *status.metadata_mut() = MetadataMap::from_headers(all);
                 Box::new(status)

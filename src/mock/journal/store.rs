@@ -21,9 +21,26 @@ use tokio::task::yield_now;
 pub(crate) struct Log {
     entries: Mutex<Entries>,
     pub(crate) shared: Arc<Shared>,
-    /// Calls that began and are not in the journal yet, those whose method is known and all.
+    /// Calls that began, while it is not known what serves them.
     arriving: Mutex<Vec<Call>>,
-    arriving_count: AtomicUsize,
+    /// Of those whose method is not known yet there is only the count.
+    nameless: AtomicUsize,
+}
+
+/// The calls that have not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    pub(crate) in_flight: Vec<Call>,
+    /// Their request has not arrived.
+    pub(crate) arriving: Vec<Call>,
+    /// How many have not told their method.
+    pub(crate) nameless: usize,
+}
+
+impl Unfinished {
+    fn is_nothing(&self) -> bool {
+        self.in_flight.is_empty() && self.arriving.is_empty() && self.nameless == 0
+    }
 }
 
 /// A call that has begun, until it is known what serves it.
@@ -37,17 +54,21 @@ impl Arriving<'_> {
     pub(crate) fn is(&mut self, call: &Call) {
         self.log.lock_arriving().push(call.clone());
         self.call = Some(call.clone());
+        self.log.nameless.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Drop for Arriving<'_> {
     fn drop(&mut self) {
-        if let Some(call) = &self.call {
-            self.log
+        match &self.call {
+            Some(call) => self
+                .log
                 .lock_arriving()
-                .retain(|other| !other.is_same(call));
+                .retain(|other| !other.is_same(call)),
+            None => {
+                self.log.nameless.fetch_sub(1, Ordering::Release);
+            }
         }
-        self.log.arriving_count.fetch_sub(1, Ordering::Release);
         self.log.shared.news.notify_waiters();
     }
 }
@@ -80,24 +101,32 @@ impl Log {
             entries: Mutex::default(),
             shared: Arc::new(Shared::new(limit, redaction, Weak::clone(log))),
             arriving: Mutex::default(),
-            arriving_count: AtomicUsize::new(0),
+            nameless: AtomicUsize::new(0),
         })
     }
 
-    /// Counts a call that is not in the journal yet.
+    /// Counts a call that begins.
     pub(crate) fn begin(&self) -> Arriving<'_> {
-        self.arriving_count.fetch_add(1, Ordering::Relaxed);
+        self.nameless.fetch_add(1, Ordering::Relaxed);
         Arriving {
             log: self,
             call: None,
         }
     }
 
-    /// The calls that have begun and wait for a message, and how many there are, with those that have not told their
-    /// method.
-    pub(crate) fn arriving(&self) -> (Vec<Call>, usize) {
-        let calls = self.lock_arriving().clone();
-        (calls, self.arriving_count.load(Ordering::Acquire))
+    /// What has not ended.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        let mut in_flight = self.calls();
+        in_flight.retain(|call| call.outcome().is_none());
+        let nameless = self.nameless.load(Ordering::Acquire);
+        let mut arriving = self.lock_arriving().clone();
+        // Those that stream are in the journal already.
+        arriving.retain(|call| !in_flight.iter().any(|other| other.is_same(call)));
+        Unfinished {
+            in_flight,
+            arriving,
+            nameless,
+        }
     }
 
     fn lock_arriving(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -224,6 +253,25 @@ impl Log {
         }
     }
 
+    /// Waits until all calls have ended.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let unfinished = self.unfinished();
+            if unfinished.is_nothing() {
+                return;
+            }
+            for call in unfinished.in_flight {
+                call.ended().await;
+            }
+            // They are in flight once they are here, or have ended.
+            let none_arrives = || {
+                let none = self.nameless.load(Ordering::Acquire) == 0;
+                (none && self.lock_arriving().is_empty()).then_some(())
+            };
+            self.until(none_arrives).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -244,7 +292,7 @@ impl Entries {
 
     fn push(&mut self, call: Call) {
         let number = self.arrived();
-        let bare = bare(&call);
+        let bare = call.bare_name();
         match self.by_method.get_mut(bare) {
             Some(numbers) => numbers.push_back(number),
             None => {
@@ -267,7 +315,7 @@ impl Entries {
         }
         let call = self.calls.pop_front()?;
         self.dropped += 1;
-        let bare = bare(&call);
+        let bare = call.bare_name();
         if let Some(numbers) = self.by_method.get_mut(bare) {
             numbers.pop_front();
             if numbers.is_empty() {
@@ -276,10 +324,4 @@ impl Entries {
         }
         Some(call)
     }
-}
-
-/// The last part of the method's name.
-fn bare(call: &Call) -> &str {
-    let name = call.full_name();
-    name.rsplit(['/', '.']).next().unwrap_or(name)
 }

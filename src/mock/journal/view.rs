@@ -4,7 +4,8 @@ use crate::address::Address;
 use crate::mock::journal::call::Call;
 use crate::mock::journal::outcome::Outcome;
 use crate::mock::journal::store::Log;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// The calls that a server received, or some of them.
 ///
@@ -175,6 +176,16 @@ impl Journal {
     #[must_use]
     pub fn dropped(&self) -> usize {
         self.log.dropped()
+    }
+
+    /// What is found in time, or else the lines of what there is. It is looked for whenever anything happens.
+    pub(crate) async fn waited<T>(
+        &self,
+        patience: Duration,
+        find: impl FnMut() -> Option<T>,
+    ) -> Result<T, String> {
+        let found = timeout(patience, self.log.until(find)).await;
+        found.map_err(|_| self.listing())
     }
 
     /// The lines, each behind a line break, for the end of a message.

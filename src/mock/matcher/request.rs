@@ -3,10 +3,10 @@
 use crate::error::Error;
 use crate::mock::journal::Call;
 use crate::mock::matcher::rule::{Matcher, Mismatch};
-use crate::schema::{Extent, Method, Shape, canonical, differences, json};
+use crate::schema::{Difference, Extent, Method, Shape, canonical, differences, json};
 use prost::Message;
 use serde_json::Value;
-use std::marker::PhantomData;
+use std::{borrow::Cow, marker::PhantomData};
 
 /// The request equals this JSON: numbers by value, fields that are left out as their defaults.
 ///
@@ -108,36 +108,42 @@ impl Json {
         }
     }
 
-    /// What is wanted and what came, in one form.
-    fn sides(&self, call: &Call) -> (Value, Value) {
-        let wanted = match (&self.canonical, call.schema_method()) {
-            (Some(canonical), _) => canonical.clone(),
-            (None, Some(method)) => self
-                .canonical_for(method)
-                .unwrap_or_else(|_| self.written.clone()),
+    /// What is wanted, in the form in which this call's request is printed.
+    fn wanted(&self, call: &Call) -> Cow<'_, Value> {
+        match (&self.canonical, call.schema_method()) {
+            (Some(canonical), _) => Cow::Borrowed(canonical),
+            (None, Some(method)) => match self.canonical_for(method) {
+                Ok(canonical) => Cow::Owned(canonical),
+                Err(_) => Cow::Borrowed(&self.written),
+            },
             // A schemaless request's numbers are doubles.
-            (None, None) => json::rounded(&self.written),
-        };
-        let mut came = call.request();
-        if call.shape() == Some(Shape::BidiStreaming) && !wanted.is_array() {
-            came = came.get_mut(0).map(Value::take).unwrap_or_default();
+            (None, None) => Cow::Owned(json::rounded(&self.written)),
         }
-        (wanted, came)
+    }
+
+    /// Every place where the call is not as wanted.
+    fn differences(&self, call: &Call) -> Vec<Difference> {
+        let (wanted, request) = (self.wanted(call), call.request_ref());
+        differences(&wanted, compared(call, &wanted, &request), self.extent)
+    }
+}
+
+/// What streams both ways is matched by its first message.
+fn compared<'a>(call: &Call, wanted: &Value, request: &'a Value) -> &'a Value {
+    match call.shape() {
+        Some(Shape::BidiStreaming) if !wanted.is_array() => request.get(0).unwrap_or_default(),
+        _ => request,
     }
 }
 
 impl Matcher for Json {
     fn matches(&self, call: &Call) -> bool {
-        if let Some(wanted) = &self.canonical
-            && self.extent == Extent::Whole
-            && call.shape() != Some(Shape::BidiStreaming)
-        {
-            return json::same(wanted, &call.request_ref());
-        }
-        let (wanted, came) = self.sides(call);
         match self.extent {
-            Extent::Whole => json::same(&wanted, &came),
-            Extent::Named => differences(&wanted, &came, Extent::Named).is_empty(),
+            Extent::Whole => {
+                let (wanted, request) = (self.wanted(call), call.request_ref());
+                json::same(&wanted, compared(call, &wanted, &request))
+            }
+            Extent::Named => self.differences(call).is_empty(),
         }
     }
 
@@ -152,8 +158,7 @@ impl Matcher for Json {
         if call.shape().is_none() {
             return no_schema();
         }
-        let (wanted, came) = self.sides(call);
-        let found = differences(&wanted, &came, self.extent);
+        let found = self.differences(call);
         Mismatch::of(found.iter().map(ToString::to_string))
     }
 

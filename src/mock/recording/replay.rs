@@ -92,13 +92,7 @@ impl MockServer {
         for call in group {
             stub = stub.then(call.reply(shape));
         }
-        stub = stub.from(origin);
-        if let Some(method) = method {
-            stub.prepare(method)?;
-        }
-        let hashed = method.is_some() || schema.is_none();
-        let place = Location::caller();
-        self.service.registry.mount(stub, None, hashed, place);
+        self.mount_for(stub.from(origin), method, Location::caller())?;
         Ok(())
     }
 }
