@@ -5,7 +5,7 @@ use crate::raw::raw_server;
 use crate::support::{
     ECHO_DESCRIPTOR_SET,
     echo::{EchoReply, EchoRequest, echo_client::EchoClient, echo_server::EchoServer},
-    echo_schema, within,
+    echo_schema, repeat_what_is_said, within,
 };
 use bytes::Bytes;
 use flate2::{read::GzDecoder, write::GzEncoder};
@@ -660,7 +660,7 @@ async fn compressing_mock(
     compression: Compression,
     by_server: bool,
 ) -> rpcplugin_testkit::MockServer {
-    use rpcplugin_testkit::{Call, CallStream, MockServer, Reply, Stub};
+    use rpcplugin_testkit::{Call, MockServer, Reply, Stub};
     let builder = MockServer::builder().schema(echo_schema());
     let server = if by_server {
         builder.compression(compression)
@@ -688,14 +688,7 @@ async fn compressing_mock(
     }));
     if by_server {
         // A closure over the stream has no reply of its own to say it.
-        server.mount(
-            Stub::method("Chat").reply(|mut stream: CallStream| async move {
-                while let Some(said) = stream.recv().await? {
-                    stream.send(json!({"message": said["message"]})).await?;
-                }
-                Ok(())
-            }),
-        );
+        server.mount(Stub::method("Chat").reply(repeat_what_is_said));
     }
     server
 }

@@ -1,6 +1,6 @@
 //! One deadline for each call, over everything that it waits for. In virtual time.
 
-use crate::support::{Transport, echo, echo_schema, within};
+use crate::support::{Transport, echo, within};
 use echo::{EchoReply, EchoRequest, echo_client::EchoClient};
 use rpcplugin_testkit::{Call, CallStream, Client, Code, MockServer, Outcome, Reply, Stub, json};
 use std::time::Duration;
@@ -45,11 +45,7 @@ async fn a_late_reply_is_a_deadline_exceeded_at_the_deadline() {
 /// What tonic's own channel does not do: it only limits the headers.
 #[tokio::test(start_paused = true)]
 async fn the_deadline_goes_on_over_a_body_that_stalls() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let (reply, mut streams) = Reply::channel();
     server.mount(Stub::method("Split").reply(reply.clone()));
     server.mount(Stub::method("Echo/Say").reply(reply));
@@ -82,11 +78,7 @@ async fn the_deadline_goes_on_over_a_body_that_stalls() {
 
 #[tokio::test(start_paused = true)]
 async fn a_generated_client_gets_the_deadline_it_set() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     server.mount(Stub::method("Echo/Say").reply(Reply::json(json!({})).delay(LONG)));
     server.mount(
         Stub::method("Split").reply(|stream: CallStream| async move {
@@ -214,11 +206,7 @@ async fn an_early_cancellation_is_no_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_goes_on_sending_does_not_outlast_the_deadline() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let news = (0..1000).map(|n| json!({"count": n}));
     server.mount(
         Stub::method("Split").reply(Reply::stream(news).message_delay(Duration::from_millis(1))),

@@ -1,6 +1,6 @@
 //! The health service, both ways.
 
-use crate::support::{Transport, echo_schema, within};
+use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Code, MockServer, Outcome, ServingStatus, json};
 use tonic_health::pb::{
@@ -32,11 +32,7 @@ async fn the_server_is_serving_until_it_is_told_otherwise() {
 
 #[tokio::test]
 async fn services_of_the_schema_are_serving_and_others_are_not_found() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let client = server.client().await;
     assert_eq!(
         client.health("echo.v1.Echo").await.unwrap(),

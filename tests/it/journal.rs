@@ -81,11 +81,7 @@ async fn calls_are_numbered_by_connection_and_kept_in_order() {
 
 #[tokio::test]
 async fn a_call_prints_as_the_tuple_that_it_compares_with() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let address = server.address().clone();
     server.mount(Stub::method("Squawk").reply(json!({"message": "hi"})));
     server.mount(Stub::method("Join").reply(Reply::status(Code::Aborted, "enough")));
@@ -199,11 +195,7 @@ fn panic_text<T: std::fmt::Debug>(joined: Result<T, tokio::task::JoinError>) -> 
 
 #[tokio::test]
 async fn a_call_that_is_in_flight_grows_and_ends() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let (reply, mut streams) = Reply::channel();
     server.mount(Stub::any().reply(reply));
     let client = server.client().await;

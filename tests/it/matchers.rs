@@ -1,6 +1,6 @@
 //! What each matcher accepts, as people would expect it of protobuf messages.
 
-use crate::support::{echo, echo_schema, within};
+use crate::support::{echo, echo_schema, lenient_echo, within};
 use echo::EchoRequest;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::matchers::{
@@ -13,15 +13,9 @@ use rpcplugin_testkit::{
 };
 use std::time::Duration;
 
-/// A mock of the echo service on which unmatched calls are fine.
-async fn lenient() -> MockServer {
-    let builder = MockServer::builder().memory().schema(echo_schema());
-    builder.allow_unmatched().start().await
-}
-
 /// Whether a stub with this matcher takes a unary call with this request.
 async fn accepts(matcher: impl Matcher + 'static, request: Value) -> bool {
-    let server = lenient().await;
+    let server = lenient_echo().await;
     server.mount(Stub::method("Echo/Say").when(matcher));
     let client = server.client().await;
     within(client.call("Echo/Say", request).into_future())
@@ -333,7 +327,7 @@ async fn json_is_compared_as_messages_are() {
         );
         assert_eq!(found, (equal, subset), "{what}: {wanted} against {came}");
         // A stub for any method is not told the type beforehand, and finds the same.
-        let server = lenient().await;
+        let server = lenient_echo().await;
         server.mount(Stub::any().when(wanted));
         let said = server
             .client()
@@ -395,7 +389,7 @@ async fn a_field_is_found_by_its_path_and_compared_by_its_type() {
 
 #[tokio::test]
 async fn metadata_is_matched_by_value_closure_and_bytes() {
-    let server = lenient().await;
+    let server = lenient_echo().await;
     let stub = |name: &str, matcher: Box<dyn FnOnce(Stub) -> Stub>| {
         server.mount(
             matcher(Stub::method("Squawk").named(name))
@@ -439,7 +433,7 @@ async fn metadata_is_matched_by_value_closure_and_bytes() {
 
 #[tokio::test]
 async fn deadline_peer_and_connection_are_matched() {
-    let server = lenient().await;
+    let server = lenient_echo().await;
     let mount = |name: &str, stub: Stub| server.mount(stub.reply(json!({"message": name})));
     mount(
         "short",
@@ -494,7 +488,7 @@ async fn streamed_messages_are_matched_by_number_and_content() {
     let takes = |matcher: fn(Stub) -> Stub| {
         let said = said.clone();
         async move {
-            let server = lenient().await;
+            let server = lenient_echo().await;
             server.mount(matcher(Stub::method("Join")));
             let client = server.client().await;
             let joined = client.call_client_stream("Join", tokio_stream::iter(said));
@@ -522,7 +516,7 @@ async fn streamed_messages_are_matched_by_number_and_content() {
 async fn a_call_that_streams_both_ways_is_matched_by_its_first_message() {
     for wanted in [json!({"message": "a"}), json!([{"message": "a"}])] {
         for named in [true, false] {
-            let server = lenient().await;
+            let server = lenient_echo().await;
             let stub = if named {
                 Stub::method("Chat")
             } else {
@@ -557,7 +551,7 @@ async fn a_call_that_streams_both_ways_is_matched_by_its_first_message() {
 /// A condition on metadata alone needs no message: the client may wait for the headers before it sends one.
 #[tokio::test]
 async fn a_bidi_call_is_answered_before_its_first_message_when_no_condition_looks_at_it() {
-    let server = lenient().await;
+    let server = lenient_echo().await;
     let blue = all((metadata("x-tenant", "blue"), not(no_deadline())));
     server.mount(
         Stub::method("Chat")
@@ -637,7 +631,7 @@ async fn matchers_are_combined() {
 /// What a stub can never match is told when it is mounted, word for word.
 #[tokio::test]
 async fn a_condition_that_no_call_can_satisfy_is_told_when_it_is_mounted() {
-    let server = lenient().await;
+    let server = lenient_echo().await;
     let told = |stub: Stub| {
         let mounted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.mount(stub)));
         let panic = mounted.map(|_| ()).expect_err("it must panic");
@@ -739,13 +733,13 @@ async fn fields_and_messages_are_canonical_for_stubs_of_any_method_too() {
         }),
     ];
     for (what, stub) in cases {
-        let server = lenient().await;
+        let server = lenient_echo().await;
         server.mount(stub(Stub::any()));
         let client = server.client().await;
         let call = client.call("Echo/Say", said.clone()).into_future();
         assert!(within(call).await.is_ok(), "{what}");
     }
-    let server = lenient().await;
+    let server = lenient_echo().await;
     server.mount(Stub::any().when(field("massage", "a")));
     let error = server
         .client()

@@ -1,10 +1,8 @@
 //! Journals saved and replayed.
 
-use crate::support::{Transport, echo_schema, within};
+use crate::support::{Transport, echo_schema, repeat_what_is_said, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::{
-    CallStream, Client, Code, Error, MockServer, Reply, Status, Stub, Value, json,
-};
+use rpcplugin_testkit::{Client, Code, Error, MockServer, Reply, Status, Stub, Value, json};
 use std::{fs, path::Path};
 use tokio_stream::StreamExt as _;
 
@@ -36,14 +34,7 @@ async fn real() -> MockServer {
     let words = Reply::stream([json!({"message": "x"}), json!({"message": "y"})]);
     server.mount(Stub::method("Split").reply(words.end_with(Status::aborted("enough"))));
     server.mount(Stub::method("Join").reply(json!({"message": "joined"})));
-    server.mount(
-        Stub::method("Chat").reply(|mut stream: CallStream| async move {
-            while let Some(said) = stream.recv().await? {
-                stream.send(json!({"message": said["message"]})).await?;
-            }
-            Ok(())
-        }),
-    );
+    server.mount(Stub::method("Chat").reply(repeat_what_is_said));
     server
 }
 

@@ -1,6 +1,6 @@
 //! Replies one after another, counts, priorities, turns, scopes.
 
-use crate::support::{echo_schema, within};
+use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{
     Call, Client, Code, Error, MockServer, Sequence, Status, Stub, Value, json,
@@ -320,11 +320,7 @@ fn repeat_needs_a_reply() {
 /// A thousand JSON stubs: each answers its own request, by a look into a table.
 #[tokio::test]
 async fn each_of_a_thousand_stubs_answers_its_own_request() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     for times in 0..1000 {
         let message = times.to_string();
         server.mount(

@@ -27,11 +27,7 @@ async fn until_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_read_holds_the_client_back() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let (reply, mut streams) = Reply::channel();
     server.mount(Stub::method("Join").reply(reply));
     let client = server.client().await;
@@ -70,11 +66,7 @@ async fn a_server_that_does_not_read_holds_the_client_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_holds_the_server_back() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     server.mount(Stub::method("Split").reply(move |mut stream: CallStream| {
@@ -333,11 +325,7 @@ async fn a_stream_is_paced_and_breaks_off_after_n_messages() {
 
 #[tokio::test]
 async fn a_bidi_reply_that_is_known_begins_before_the_first_message_and_records_what_comes() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     server.mount(Stub::method("Chat").reply(Reply::stream([json!({"message": "news"})])));
     let client = server.client().await;
     let (say, said) = mpsc::channel(1);
@@ -358,11 +346,7 @@ async fn a_bidi_reply_that_is_known_begins_before_the_first_message_and_records_
 
 #[tokio::test]
 async fn a_bidi_stub_with_a_condition_is_chosen_by_the_first_message() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let condition = json!([{"message": "left"}]);
     server.mount(Stub::method("Chat").reply(Reply::stream([json!({"message": "otherwise"})])));
     server.mount(
@@ -400,11 +384,7 @@ async fn a_bidi_stub_with_a_condition_is_chosen_by_the_first_message() {
 /// What waited to be received is received, and then the end is told for what it was.
 #[tokio::test]
 async fn a_cut_call_is_not_taken_for_a_finished_one() {
-    let server = MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await;
+    let server = Transport::Memory.start_echo().await;
     let (reply, mut streams) = Reply::channel();
     server.mount(Stub::method("Chat").reply(reply.clone()));
     server.mount(Stub::method("Split").reply(reply));

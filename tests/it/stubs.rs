@@ -1,18 +1,10 @@
 //! Which stub serves a call, and what stubs may do.
 
-use crate::support::{Transport, echo, echo_schema, within};
+use crate::support::{Transport, echo, lenient_echo, within};
 use echo::{EchoReply, EchoRequest};
 use rpcplugin_testkit::{Call, Client, Code, MockServer, Reply, Status, Stub, json};
 use std::sync::{Arc, Barrier};
 use tokio::sync::Notify;
-
-async fn echo_mock() -> MockServer {
-    MockServer::builder()
-        .memory()
-        .schema(echo_schema())
-        .start()
-        .await
-}
 
 #[tokio::test]
 async fn a_stub_is_named_in_every_way_that_a_method_is() {
@@ -23,12 +15,7 @@ async fn a_stub_is_named_in_every_way_that_a_method_is() {
         "Echo.Say",
         "Echo/Say",
     ] {
-        let server = MockServer::builder()
-            .memory()
-            .schema(echo_schema())
-            .allow_unmatched()
-            .start()
-            .await;
+        let server = lenient_echo().await;
         server.mount(Stub::method(name).reply(json!({"message": name})));
         let reply = server
             .client()
@@ -102,7 +89,7 @@ async fn a_method_comes_before_any_and_the_latest_before_the_rest() {
 
 #[tokio::test]
 async fn conditions_are_closures_and_json_and_all_of_them_hold() {
-    let server = echo_mock().await;
+    let server = Transport::Memory.start_echo().await;
     let both = Stub::method("Echo/Say")
         .when(json!({"message": "hi", "times": 2.0}))
         .when(|call: &Call| {
@@ -187,7 +174,7 @@ async fn a_typed_client_is_served_without_a_schema_by_prost_messages() {
 
 #[tokio::test]
 async fn a_stub_without_a_reply_answers_with_an_empty_message() {
-    let server = echo_mock().await;
+    let server = Transport::Memory.start_echo().await;
     server.mount(Stub::method("Echo/Say"));
     let reply = server
         .client()
@@ -200,7 +187,7 @@ async fn a_stub_without_a_reply_answers_with_an_empty_message() {
 
 #[tokio::test]
 async fn a_reply_that_does_not_fit_its_type_says_so() {
-    let server = echo_mock().await;
+    let server = Transport::Memory.start_echo().await;
     server.mount(Stub::method("Echo/Say").reply(json!({"massage": "hi"})));
     let error = server
         .client()
@@ -461,7 +448,10 @@ async fn an_unmatched_call_names_a_few_of_many_stubs() {
     echo.v1.Echo/Say, echo.v1.Echo/Split, echo.v1.Parrot/Say, echo.v1.Parrot/Squawk"
 )]
 async fn a_stub_for_a_method_that_the_schema_lacks_panics_when_it_is_mounted() {
-    echo_mock().await.mount(Stub::method("Sy"));
+    Transport::Memory
+        .start_echo()
+        .await
+        .mount(Stub::method("Sy"));
 }
 
 #[tokio::test]
@@ -469,7 +459,10 @@ async fn a_stub_for_a_method_that_the_schema_lacks_panics_when_it_is_mounted() {
     expected = "cannot mount the stub: `Say` is ambiguous: it could be echo.v1.Echo/Say, echo.v1.Parrot/Say"
 )]
 async fn a_stub_for_an_ambiguous_method_panics_when_it_is_mounted() {
-    echo_mock().await.mount(Stub::method("Say"));
+    Transport::Memory
+        .start_echo()
+        .await
+        .mount(Stub::method("Say"));
 }
 
 #[tokio::test]
@@ -477,7 +470,8 @@ async fn a_stub_for_an_ambiguous_method_panics_when_it_is_mounted() {
     expected = "`grpc.health.v1.Health.Check` is served by the mock itself: use `set_health` for its health"
 )]
 async fn a_stub_for_a_service_of_the_mock_itself_panics_when_it_is_mounted() {
-    echo_mock()
+    Transport::Memory
+        .start_echo()
         .await
         .mount(Stub::method("grpc.health.v1.Health/Check"));
 }

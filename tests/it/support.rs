@@ -1,6 +1,6 @@
 //! What the tests share.
 
-use rpcplugin_testkit::{MockServer, Schema};
+use rpcplugin_testkit::{CallStream, MockServer, Schema, Status, json};
 use std::time::Duration;
 
 /// The echo service of `proto/echo/v1/echo.proto`, as tonic generates it.
@@ -58,6 +58,20 @@ impl Transport {
             Self::Unix => builder.unix().start().await,
         }
     }
+}
+
+/// A mock of the echo service on which unmatched calls are no failure.
+pub(crate) async fn lenient_echo() -> MockServer {
+    let builder = MockServer::builder().memory().schema(echo_schema());
+    builder.allow_unmatched().start().await
+}
+
+/// A stub's handler that sends back each message as it comes.
+pub(crate) async fn repeat_what_is_said(mut stream: CallStream) -> Result<(), Status> {
+    while let Some(said) = stream.recv().await? {
+        stream.send(json!({"message": said["message"]})).await?;
+    }
+    Ok(())
 }
 
 /// How long a test that hangs is waited for. Nothing is measured by it.
