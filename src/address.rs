@@ -111,6 +111,14 @@ impl Address {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 
+    /// The same address, as one that asks for TLS or not.
+    pub(crate) fn with_tls(mut self, wanted: bool) -> Self {
+        if let Self::Tcp { tls, .. } = &mut self {
+            *tls = wanted;
+        }
+        self
+    }
+
     /// The HTTP/2 `:authority` of calls to this address: the host and port, or `localhost` where there is none.
     pub(crate) fn authority(&self) -> String {
         match self {

@@ -114,7 +114,7 @@ impl Error {
     pub fn code(&self) -> Option<Code> {
         let local = || match self.0.kind {
             Kind::Closed => Some(Code::Cancelled),
-            Kind::Connect => Some(Code::Unavailable),
+            Kind::Connect | Kind::Tls => Some(Code::Unavailable),
             Kind::Timeout => Some(Code::DeadlineExceeded),
             _ => None,
         };
@@ -146,10 +146,11 @@ impl Error {
         self.0.kind == Kind::Config
     }
 
-    /// No connection could be made: refused, no such socket, no answer in time. The call was never sent.
+    /// No connection could be made: refused, no such socket, no answer in time, no [TLS](Self::is_tls). The call was never
+    /// sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        self.0.kind == Kind::Connect
+        matches!(self.0.kind, Kind::Connect | Kind::Tls)
     }
 
     /// A message does not fit its type: JSON that the schema refuses, or bytes that do not decode.
@@ -170,7 +171,7 @@ impl Error {
         self.0.kind == Kind::Timeout || self.code() == Some(Code::DeadlineExceeded)
     }
 
-    /// TLS was asked for and could not be had.
+    /// A connection failed by TLS; the text says which side ended it, and why. It [`is_connect`](Self::is_connect) too.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.0.kind == Kind::Tls

@@ -1,7 +1,7 @@
 //! The one place where the wings meet: a client that is ready for its server.
 
 use crate::address::IntoAddress;
-use crate::client::Client;
+use crate::client::{Client, ClientBuilder, ClientTls};
 use crate::mock::{Backend, MockServer, MockServerBuilder};
 use crate::schema::reflect;
 use std::time::Duration;
@@ -24,7 +24,10 @@ impl MockServer {
     /// # }
     /// ```
     pub async fn client(&self) -> Client {
-        let builder = Client::builder().address(self.address());
+        let mut builder = Client::builder().address(self.address());
+        if let Some(tls) = self.client_tls() {
+            builder = builder.tls(tls);
+        }
         let builder = match self.schema() {
             Some(schema) => builder.schema(schema.clone()),
             None => builder.schemaless(),
@@ -33,6 +36,32 @@ impl MockServer {
             Ok(client) => client,
             Err(error) => panic!("cannot connect to the mock server: {error:?}"),
         }
+    }
+
+    /// The TLS of a client that this server accepts: its roots, and, if clients need a certificate, one for `test client`,
+    /// minted for this call. `None`, when the server speaks plaintext.
+    ///
+    /// A server whose certificate has no root is pinned. Who accepts clients has to be an
+    /// [`Authority`](crate::tls::Authority) of this process; nobody else can sign a certificate for one.
+    ///
+    /// # Panics
+    ///
+    /// When the system has no random numbers.
+    #[must_use]
+    #[track_caller]
+    pub fn client_tls(&self) -> Option<ClientTls> {
+        let told = self.tls()?;
+        let identity = told.identity();
+        let root = identity.root();
+        let tls = if root.is_authority() && root != identity.certificate() {
+            ClientTls::new().roots(root)
+        } else {
+            ClientTls::new().pinned(identity)
+        };
+        Some(match told.mint_client("test client") {
+            Some(client) => tls.identity(client),
+            None => tls,
+        })
     }
 }
 
@@ -43,8 +72,13 @@ impl MockServerBuilder {
     /// The address is an [`Address`](crate::Address), or a text or `SocketAddr` that is one; the server need not run yet. A
     /// mock without a schema asks it for its own, when it starts, by reflection. Health and reflection stay the mock's.
     pub fn proxy_to(self, address: impl IntoAddress) -> Self {
-        let client = Client::builder()
-            .address(address)
+        self.proxy_with(Client::builder().address(address))
+    }
+
+    /// [`proxy_to`](Self::proxy_to) the server that this client is for, with its TLS and authentication. Its timeout and
+    /// its limit of message sizes are lifted.
+    pub fn proxy_with(self, client: ClientBuilder) -> Self {
+        let client = client
             .no_timeout()
             .max_message_size(usize::MAX)
             .connect_lazy();

@@ -7,6 +7,7 @@ mod net;
 mod panics;
 pub mod proto;
 mod schema;
+pub mod tls;
 mod wire;
 
 // The two wings.
@@ -17,12 +18,14 @@ pub mod mock;
 mod fixture;
 
 pub use address::{Address, IntoAddress};
-pub use client::{Client, ClientConfig, ConnectionState};
+pub use client::{Client, ClientConfig, ClientTls, ConnectionState};
 pub use error::Error;
 pub use mock::{
-    Call, CallStream, Delay, Gate, Journal, MockServer, Outcome, Reply, Sequence, Stub, matchers,
+    Call, CallStream, Delay, Gate, Journal, MockServer, Outcome, Reply, Sequence, ServerTls, Stub,
+    matchers,
 };
 pub use schema::{Method, Schema, Shape};
+pub use tls::{Authority, Certificate, Defect, Identity};
 pub use wire::Compression;
 
 // Types of others that ours show.

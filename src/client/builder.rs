@@ -1,11 +1,12 @@
 //! Building a client.
 
-use crate::address::{Address, IntoAddress};
+use crate::address::IntoAddress;
 use crate::client::backoff::Backoff;
-use crate::client::config::{ClientConfig, TlsConfig};
+use crate::client::config::ClientConfig;
 use crate::client::handle::Client;
 use crate::client::resolver::Resolver;
-use crate::error::{Error, Kind};
+use crate::client::tls::ClientTls;
+use crate::error::Error;
 use crate::schema::Schema;
 use crate::wire::compression::Compression;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Where the server is: an [`Address`], or a text or `SocketAddr` that is one. Default: `localhost:50051`.
+    /// Where the server is: an [`Address`](crate::Address), or a text or `SocketAddr` that is one. Default: `localhost:50051`.
     pub fn address(mut self, address: impl IntoAddress) -> Self {
         match address.into_address() {
             Ok(address) => {
@@ -115,8 +116,22 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks for TLS. This version cannot speak it, and refuses to connect in plaintext instead.
-    pub fn tls(mut self, tls: TlsConfig) -> Self {
+    /// Speaks TLS. Without this only `https://` addresses do, with this machine's roots (feature `system-roots`).
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{Client, ClientTls, MockServer, tls::Authority};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), rpcplugin_testkit::Error> {
+    /// let authority = Authority::new();
+    /// let server = MockServer::builder().tls(&authority).start().await;
+    ///
+    /// let tls = ClientTls::new().roots(&authority);
+    /// let client = Client::builder().address(server.address()).tls(tls).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls(mut self, tls: ClientTls) -> Self {
         self.config.tls = Some(tls);
         self
     }
@@ -157,8 +172,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// When something given to the builder is malformed, TLS is asked for, or no connection can be made within the
-    /// connect timeout.
+    /// When something given to the builder is malformed, or no connection can be made within the connect timeout.
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.connect_lazy()?;
         client.connected().await?;
@@ -169,12 +183,11 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// When something given to the builder is malformed, or TLS is asked for.
+    /// When something given to the builder is malformed.
     pub fn connect_lazy(self) -> Result<Client, Error> {
         if let Some(mistake) = self.bad_address.or(self.bad_schema) {
             return Err(mistake);
         }
-        refuse_tls(&self.config)?;
         let resolver = match (self.schema, self.schemaless) {
             (Some(schema), _) => Resolver::Given(schema),
             (None, true) => Resolver::Schemaless,
@@ -185,7 +198,7 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// Connects to a server: `127.0.0.1:50051`, `unix:/run/plugin.sock`, or an [`Address`].
+    /// Connects to a server: `127.0.0.1:50051`, `unix:/run/plugin.sock`, or an [`Address`](crate::Address).
     ///
     /// # Errors
     ///
@@ -198,17 +211,4 @@ impl Client {
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
-}
-
-fn refuse_tls(config: &ClientConfig) -> Result<(), Error> {
-    let address: &Address = &config.address;
-    let asked = match (&config.tls, address.wants_tls()) {
-        (None, false) => return Ok(()),
-        (None, true) => "by its address",
-        (Some(_), _) => "by the configuration",
-    };
-    let text = format!(
-        "TLS was asked for {address} {asked}, and this version cannot speak it: refusing to connect in plaintext"
-    );
-    Err(Error::new(Kind::Tls, text))
 }

@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 use crate::client::backoff::Backoff;
-use crate::client::pem::Pem;
+use crate::client::tls::ClientTls;
 use crate::wire::compression::Compression;
 use std::time::Duration;
 
@@ -38,23 +38,8 @@ pub struct ClientConfig {
     /// What requests are compressed with, when a call is not told otherwise. `None` for no compression. Replies are
     /// decompressed whatever it is. Default: `None`.
     pub compression: Option<Compression>,
-    /// TLS. `None` for plaintext. Default: `None`.
-    pub tls: Option<TlsConfig>,
-}
-
-/// The certificates of a TLS connection.
-///
-/// They are held and checked for their form; this version does not speak TLS yet, and refuses to connect rather than
-/// fall back to plaintext.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct TlsConfig {
-    /// The authorities that the server's certificate is checked against.
-    pub ca_cert: Option<Pem>,
-    /// Our own certificate chain, for mutual TLS.
-    pub client_cert: Option<Pem>,
-    /// The private key of `client_cert`.
-    pub client_key: Option<Pem>,
+    /// TLS. `None` for plaintext, unless the address is an `https://` one. Default: `None`.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for ClientConfig {

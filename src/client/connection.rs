@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::client::config::ClientConfig;
 use crate::client::dial;
 use crate::client::link::Link;
+use crate::client::secure::Tls;
 use crate::error::{Error, Kind};
 use std::{
     fmt,
@@ -50,6 +51,7 @@ pub(crate) struct Subchannel {
 
 struct Shared {
     config: ClientConfig,
+    tls: Option<Tls>,
     inner: Mutex<Inner>,
     state: watch::Sender<ConnectionState>,
     /// Held by whoever is closing.
@@ -98,7 +100,7 @@ enum Next {
 }
 
 impl Subchannel {
-    pub(crate) fn new(config: ClientConfig) -> Self {
+    pub(crate) fn new(config: ClientConfig, tls: Option<Tls>) -> Self {
         let inner = Inner {
             slot: Slot::Idle,
             next_id: 0,
@@ -109,6 +111,7 @@ impl Subchannel {
         };
         let shared = Shared {
             config,
+            tls,
             inner: Mutex::new(inner),
             state: watch::Sender::new(ConnectionState::Idle),
             closing: tokio::sync::Mutex::default(),
@@ -120,6 +123,10 @@ impl Subchannel {
 
     pub(crate) fn address(&self) -> &Address {
         &self.shared.config.address
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.shared.tls.as_ref()
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
@@ -327,11 +334,14 @@ async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
         shared: &shared,
         id,
     };
-    let Some(mut state) = shared.upgrade().map(|shared| shared.state.subscribe()) else {
+    let Some((mut state, tls)) = shared.upgrade().map(|shared| {
+        let tls = shared.tls.as_ref().map(Tls::for_dial);
+        (shared.state.subscribe(), tls)
+    }) else {
         return;
     };
     let established = tokio::select! {
-        established = dial::establish(&config) => established,
+        established = dial::establish(&config, tls.as_deref()) => established,
         // Nobody waits for it any more.
         _ = state.wait_for(|state| *state == ConnectionState::Shutdown) => return,
     };

@@ -1,9 +1,10 @@
 //! The configuration from environment variables.
 
 use crate::address::{Address, parse_port};
-use crate::client::config::{ClientConfig, TlsConfig};
-use crate::client::pem::Pem;
+use crate::client::config::ClientConfig;
+use crate::client::tls::{ClientTls, PemSource, Source};
 use crate::error::{Error, Kind};
+use crate::tls::{Pem, Roots};
 use crate::wire::compression::Compression;
 use std::{env, fs, time::Duration};
 
@@ -20,8 +21,11 @@ impl ClientConfig {
     /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
     /// | `PLUGIN_CA_CERT`, `PLUGIN_CLIENT_CERT`, `PLUGIN_CLIENT_KEY` | PEM text, a path, or `file://` and a path | – |
     ///
-    /// An empty variable counts as unset. The three PEM variables are read only when TLS is on: inside a go-plugin
-    /// process `PLUGIN_CLIENT_CERT` is the host's certificate, not ours.
+    /// An empty variable counts as unset. The three PEM variables are read only when TLS is on. Without `PLUGIN_CA_CERT`
+    /// this machine's roots are trusted, which takes the feature `system-roots`. `PLUGIN_CLIENT_CERT` and
+    /// `PLUGIN_CLIENT_KEY` go together; inside a
+    /// [go-plugin](https://github.com/hashicorp/go-plugin/blob/main/client.go) process (`PLUGIN_PROTOCOL_VERSIONS` is set
+    /// there) a certificate without a key is the host's, and is let be.
     ///
     /// # Errors
     ///
@@ -113,14 +117,19 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
         })
     }
 
-    /// PEM text, or the file that holds it.
-    fn pem(&self, name: &str, label: &str) -> Result<Option<Pem>, Error> {
+    /// PEM text, or the file that holds it, and what it holds.
+    fn pem(&self, name: &str, label: &str) -> Result<Option<(PemSource, Pem)>, Error> {
         let Some(value) = self.value(name)? else {
             return Ok(None);
         };
         let name = self.name(name);
-        let (text, origin) = if value.contains("-----BEGIN ") {
-            (value, "the text".to_owned())
+        let incomplete = |origin: &str| {
+            let text = format!("{name}: {origin} has no complete PEM block `{label}`");
+            Error::new(Kind::Config, text)
+        };
+        let (source, pem, origin) = if value.contains("-----BEGIN ") {
+            let pem = Pem::parse(value).ok_or_else(|| incomplete("the text"))?;
+            (PemSource::Text(pem.clone()), pem, "the text".to_owned())
         } else {
             let value = value.trim();
             let path = value.strip_prefix("file://").unwrap_or(value);
@@ -134,15 +143,25 @@ impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
                     format!("{name} is {shown}, which cannot be read; expected PEM text, a path or file://path");
                 Error::new(Kind::Config, text).caused_by(error)
             })?;
-            (text, format!("the file `{path}`"))
+            let origin = format!("the file `{path}`");
+            let pem = Pem::parse(text).ok_or_else(|| incomplete(&origin))?;
+            (PemSource::File(path.into()), pem, origin)
         };
-        let pem = Pem::parse(text).filter(|pem| pem.has(label));
-        pem.map(Some).ok_or_else(|| {
-            let text = format!("{name}: {origin} has no complete PEM block `{label}`");
-            Error::new(Kind::Config, text)
-        })
+        if pem.has(label) {
+            Ok(Some((source, pem)))
+        } else {
+            Err(incomplete(&origin))
+        }
+    }
+
+    /// Whether this is a process that a go-plugin host has started, which leaves its own certificate in the variables.
+    fn in_go_plugin(&self) -> Result<bool, Error> {
+        Ok(self.prefix == GO_PLUGIN && self.value("PROTOCOL_VERSIONS")?.is_some())
     }
 }
+
+/// The prefix of go-plugin's own variables.
+const GO_PLUGIN: &str = "PLUGIN_";
 
 fn address(
     vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
@@ -177,12 +196,58 @@ fn address(
 
 fn tls(
     vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
-) -> Result<TlsConfig, Error> {
-    Ok(TlsConfig {
-        ca_cert: vars.pem("CA_CERT", "CERTIFICATE")?,
-        client_cert: vars.pem("CLIENT_CERT", "CERTIFICATE")?,
-        client_key: vars.pem("CLIENT_KEY", "PRIVATE KEY")?,
-    })
+) -> Result<ClientTls, Error> {
+    let ca = vars.pem("CA_CERT", "CERTIFICATE")?;
+    let identity = identity(vars)?;
+    let roots = match ca {
+        Some((source, pem)) => {
+            Roots::from(pem).load().map_err(|error| {
+                let text = format!("{}: {error}", vars.name("CA_CERT"));
+                Error::new(Kind::Config, text)
+            })?;
+            ClientTls::new().roots(match source {
+                PemSource::File(path) => Roots::file(path),
+                PemSource::Text(pem) => Roots::from(pem),
+            })
+        }
+        None if cfg!(feature = "system-roots") => ClientTls::of_address(),
+        None => {
+            let (on, missing) = (vars.name("USE_TLS"), vars.name("CA_CERT"));
+            let text = format!(
+                "{on} is on and {missing} is not set: there is nothing to check the server's certificate against"
+            );
+            return Err(Error::new(Kind::Config, text));
+        }
+    };
+    Ok(ClientTls { identity, ..roots })
+}
+
+/// Our own certificate and its key.
+fn identity(
+    vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
+) -> Result<Option<Source>, Error> {
+    let chain = vars.pem("CLIENT_CERT", "CERTIFICATE")?;
+    let key = vars.pem("CLIENT_KEY", "PRIVATE KEY")?;
+    let names = [vars.name("CLIENT_CERT"), vars.name("CLIENT_KEY")];
+    let alone = |[set, missing]: [&str; 2]| {
+        let text = format!("{set} is set without {missing}: they go together");
+        Err(Error::new(Kind::Config, text))
+    };
+    let [cert_name, key_name] = names.each_ref().map(String::as_str);
+    match (chain, key) {
+        (None, None) => Ok(None),
+        (Some(_), None) if vars.in_go_plugin()? => Ok(None),
+        (Some(_), None) => alone([cert_name, key_name]),
+        (None, Some(_)) => alone([key_name, cert_name]),
+        (Some((chain, _)), Some((key, _))) => {
+            let source = Source::Read { chain, key };
+            source.load().map_err(|error| {
+                let text = format!("{cert_name} and {key_name}: {error}");
+                Error::new(Kind::Config, text)
+            })?;
+            Ok(Some(source))
+        }
+    }
 }
 
 fn host(text: &str) -> Option<String> {

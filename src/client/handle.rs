@@ -93,6 +93,21 @@ impl Client {
         self.inner.transport.subchannel.state()
     }
 
+    /// Reads the files that its [`ClientTls`](crate::ClientTls) names again, to tell what is wrong with them. The next dial uses
+    /// them; connections that there are stay as they are.
+    ///
+    /// Every dial reads them anyway, and uses what was read last if they are of no use.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or what it holds is of no use. What was read before is kept then.
+    pub fn reload_tls(&self) -> Result<(), Error> {
+        match self.inner.transport.subchannel.tls() {
+            Some(tls) => tls.reload(),
+            None => Ok(()),
+        }
+    }
+
     /// Closes the client and all its clones: later calls fail at once ([`Error::is_closed`]), calls in flight may finish
     /// within the grace of the configuration (10 s), and what is left is cut.
     ///

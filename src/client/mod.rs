@@ -1,11 +1,12 @@
 //! The direct client.
 //!
-//! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment, `pem` holds its certificates.
+//! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment.
+//! - `tls`: [`ClientTls`], what a client is told about TLS; `secure`: the same, ready for a dial.
 //! - `backoff`: how long to wait between two dials (pure).
 //! - `dial`: from an address to a connection that is ready.
 //! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
-//! - `transport`: one HTTP/2 call: the deadline, the stream, the response body.
+//! - `transport`: one HTTP/2 call: the stream and the response body; `timer` its deadline, `about` how its failure is told.
 //! - `negotiation`: which side of a call compresses with what.
 //! - `upload`: the request's messages on their way.
 //! - `resolver`: which method a name means on this server.
@@ -14,6 +15,7 @@
 //! - `call`, `stream`: the calls as people write them, and what comes back.
 //! - `handle`, `verbs`, `builder`, `health`: [`Client`] itself.
 
+mod about;
 mod backoff;
 mod builder;
 mod call;
@@ -26,10 +28,12 @@ mod handle;
 mod health;
 mod link;
 mod negotiation;
-mod pem;
 mod resolver;
+mod secure;
 mod stream;
 mod telling;
+mod timer;
+mod tls;
 mod transport;
 mod upload;
 mod verbs;
@@ -37,9 +41,9 @@ mod verbs;
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
-pub use config::{ClientConfig, TlsConfig};
+pub use config::ClientConfig;
 pub use connection::ConnectionState;
 pub use handle::Client;
-pub use pem::Pem;
 pub use stream::{Response, ResponseStream};
+pub use tls::ClientTls;
 pub use transport::ResponseBody;

@@ -1,40 +1,42 @@
 //! One HTTP/2 call over a connection.
 
 use crate::address::Address;
+use crate::client::about::About;
 use crate::client::config::ClientConfig;
 use crate::client::connection::{Slotted, Subchannel};
 use crate::client::link::Link;
 use crate::client::negotiation::Negotiation;
+use crate::client::secure::Tls;
+use crate::client::timer::Timer;
+use crate::client::tls::ClientTls;
 use crate::client::upload::Upload;
 use crate::error::{Error, Kind};
-use crate::wire::compression::{ACCEPTED, Compression, Unknown};
-use crate::wire::message::Malformed;
+use crate::wire::compression::Compression;
 use crate::wire::recode::{Recode, RecodeError};
 use crate::wire::{Receive, status, timeout};
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Uri,
-    header::{CONTENT_TYPE, USER_AGENT},
+    header::USER_AGENT,
     request::Parts,
     uri::{Authority, Scheme},
 };
 use http_body::{Body, Frame};
 use std::{
     fmt,
-    future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status};
+use tonic::Status;
 
 /// Carries calls to one server.
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) subchannel: Subchannel,
     authority: Authority,
+    scheme: Scheme,
     timeout: Option<Duration>,
     message_limit: usize,
     compression: Option<Compression>,
@@ -51,26 +53,31 @@ pub(crate) struct CallOptions {
     pub(crate) compression: Option<Compression>,
 }
 
-/// Which call an error is about.
-#[derive(Debug)]
-struct About {
-    path: String,
-    address: Address,
-    timeout: Option<Duration>,
-}
-
 impl Transport {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, Error> {
-        let authority = config.address.authority();
+        let tls = match (&config.tls, config.address.wants_tls()) {
+            (None, false) => None,
+            (told, _) => Some(told.clone().unwrap_or_else(ClientTls::of_address)),
+        };
+        let authority = tls
+            .as_ref()
+            .and_then(|tls| tls.server_name.clone())
+            .unwrap_or_else(|| config.address.authority());
         let authority = Authority::try_from(authority.as_str()).map_err(|error| {
             let text = format!("`{authority}` cannot be the authority of a call");
             Error::new(Kind::Address, text).caused_by(error)
         })?;
+        let tls = tls.map(|tls| Tls::new(tls, &config.address)).transpose()?;
         Ok(Self {
             timeout: config.timeout,
             message_limit: config.max_message_size,
             compression: config.compression,
-            subchannel: Subchannel::new(config),
+            scheme: if tls.is_some() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            },
+            subchannel: Subchannel::new(config, tls),
             authority,
         })
     }
@@ -162,7 +169,7 @@ impl Transport {
 
     fn head(&self, mut parts: Parts) -> Result<Request<()>, Error> {
         let mut uri = parts.uri.into_parts();
-        uri.scheme = Some(Scheme::HTTP);
+        uri.scheme = Some(self.scheme.clone());
         uri.authority = Some(self.authority.clone());
         parts.uri = Uri::from_parts(uri).map_err(|error| {
             Error::new(Kind::Message, "the path of the call is no URI path").caused_by(error)
@@ -175,130 +182,6 @@ impl Transport {
                 env!("CARGO_PKG_VERSION")
             )));
         Ok(Request::from_parts(parts, ()))
-    }
-}
-
-impl About {
-    fn late(&self, doing: &str) -> Error {
-        let limit = self.timeout.unwrap_or_default();
-        let (path, address) = (&self.path, &self.address);
-        let text = format!("{path} at {address} exceeded its deadline of {limit:?} while {doing}");
-        Error::new(Kind::Timeout, text)
-    }
-
-    fn failure(&self, error: &h2::Error) -> Error {
-        let code = status::code(error);
-        let text = format!(
-            "{} at {} failed: {}: {error}",
-            self.path,
-            self.address,
-            status::name(code)
-        );
-        let status = Status::new(code, error.to_string());
-        Error::new(Kind::Status, text)
-            .with_status(status)
-            .caused_by(explain(error))
-    }
-
-    /// Something answered that is no gRPC server: a proxy, most likely.
-    fn foreign(&self, response: &http::response::Parts, code: Code) -> Error {
-        let kind = response
-            .headers
-            .get(CONTENT_TYPE)
-            .map_or("no content type", |kind| {
-                kind.to_str().unwrap_or("an unreadable content type")
-            });
-        let problem = format!("not a gRPC response: HTTP {} with {kind}", response.status);
-        self.unreadable(code, problem)
-    }
-
-    /// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): it is `INTERNAL`.
-    fn unknown_encoding(&self, Unknown(name): &Unknown) -> Error {
-        let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
-        let problem =
-            format!("the response is compressed with `{name}`, and this client takes `{accepted}`");
-        self.unreadable(Code::Internal, problem)
-    }
-
-    fn malformed(&self, malformed: &Malformed) -> Error {
-        self.unreadable(malformed.code(), malformed.to_string())
-    }
-
-    /// A response that is no good.
-    fn unreadable(&self, code: Code, problem: String) -> Error {
-        let text = format!(
-            "{} at {} failed: {}: {problem}",
-            self.path,
-            self.address,
-            status::name(code)
-        );
-        Error::new(Kind::Status, text).with_status(Status::new(code, problem))
-    }
-
-    /// The request's own messages failed: a message that does not encode, for one.
-    fn upload(&self, status: Status) -> Error {
-        Error::behind(&status).cloned().unwrap_or_else(|| {
-            let text = format!(
-                "the request of {} at {} failed: {}",
-                self.path,
-                self.address,
-                status.message()
-            );
-            Error::new(Kind::Status, text).with_status(status)
-        })
-    }
-}
-
-/// `h2::Error` cannot be cloned; a copy with the same reason or text stands for it.
-fn explain(error: &h2::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    match (error.get_io(), error.reason()) {
-        (Some(io), _) => std::io::Error::new(io.kind(), io.to_string()).into(),
-        (None, Some(reason)) => h2::Error::from(reason).into(),
-        (None, None) => error.to_string().into(),
-    }
-}
-
-/// The rest of a call's time. The deadline is one instant, whatever the call is waiting for.
-#[derive(Debug)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    fn new(timeout: Option<Duration>) -> Self {
-        // A timeout beyond the clock's end is none.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Self {
-            sleep: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
-        }
-    }
-
-    fn left(&self) -> Option<Duration> {
-        let sleep = self.sleep.as_ref()?;
-        Some(sleep.deadline().saturating_duration_since(Instant::now()))
-    }
-
-    fn is_passed(&self) -> bool {
-        self.sleep
-            .as_ref()
-            .is_some_and(|sleep| sleep.deadline() <= Instant::now())
-    }
-
-    /// `None`, when the deadline comes first.
-    async fn limit<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => self.poll_passed(cx).map(|()| None),
-        })
-        .await
-    }
-
-    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
     }
 }
 

@@ -5,9 +5,11 @@ use crate::error::{Error, Kind};
 use crate::mock::backend::Backend;
 use crate::mock::journal::{Redaction, Server};
 use crate::mock::server::{MockServer, Settings};
+use crate::mock::tls::ServerTls;
 use crate::mock::verify::SEED;
 use crate::net::Bind;
 use crate::schema::Schema;
+use crate::tls::Authority;
 use crate::wire::{Compression, MESSAGE_LIMIT};
 use http::HeaderName;
 use std::{
@@ -56,6 +58,7 @@ impl Default for MockServerBuilder {
         let settings = Settings {
             bind: Bind::Tcp,
             schema: None,
+            tls: None,
             message_limit: MESSAGE_LIMIT,
             journal_limit: JOURNAL_LIMIT,
             redaction: Redaction::default(),
@@ -110,6 +113,34 @@ impl MockServerBuilder {
         self.settings.bind = bind;
         self.bad_address = None;
         self
+    }
+
+    /// Speaks TLS: a [`ServerTls`], an [`Identity`](crate::tls::Identity), or an [`Authority`] that mints one with the names
+    /// `localhost`, `127.0.0.1` and `::1`. Its address is an `https://` one then.
+    #[track_caller]
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.settings.tls = Some(tls.into());
+        self
+    }
+
+    /// Speaks mutual TLS by a new [authority](MockServer::authority): it has signed the mock's certificate, and has to have
+    /// signed that of every client. [`MockServer::client`] has one.
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{MockServer, Stub, json};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::builder().mtls().start().await;
+    /// server.mount(Stub::method("Get").reply(json!({"value": 1})));
+    ///
+    /// server.client().await.call("Get", json!({})).await.unwrap();
+    /// assert_eq!(server.calls()[0].client_certificate().unwrap().subject(), "CN=test client");
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn mtls(self) -> Self {
+        self.tls(ServerTls::mutual(&Authority::new()))
     }
 
     /// The services that it mocks. Stubs are checked against it, messages are JSON by it, and reflection tells it.
@@ -274,6 +305,13 @@ impl MockServerBuilder {
         let mistakes = [self.bad_address, self.bad_schema, self.mistake];
         if let Some(mistake) = mistakes.into_iter().flatten().next() {
             return Err(mistake);
+        }
+        if let (Bind::At(address), None) = (&self.settings.bind, &self.settings.tls)
+            && address.wants_tls()
+        {
+            let text =
+                format!("{address} asks for TLS, and the mock was given none: use `.tls(..)`");
+            return Err(Error::new(Kind::Config, text));
         }
         self.settings.seed = match self.seed {
             Some(seed) => seed,

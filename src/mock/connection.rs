@@ -1,37 +1,96 @@
 //! One HTTP/2 connection.
 
 use crate::address::Address;
-use crate::mock::journal::Connection;
+use crate::mock::journal::{Connection, RefusedConnection};
 use crate::mock::serve::Service;
-use crate::net::{Switched, Tapped};
+use crate::mock::tls::Terms;
+use crate::net::{Notes, Secure, Switched, Tapped};
+use crate::tls::{Certificate, Refusals};
+use crate::wire::authority::Mender;
 use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
-use crate::wire::{authority::Mender, opening::Opening};
 use h2::server::Builder;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Who connected.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) id: u64,
+    pub(crate) peer: Address,
+}
 
 /// Serves a connection until the client ends it or it is cut. Each call has a task of its own, so that a slow one delays
 /// nobody.
-pub(crate) async fn serve(stream: Switched, connection: Arc<Connection>, service: Arc<Service>) {
+pub(crate) async fn serve(stream: Switched, accepted: Accepted, service: Arc<Service>) {
     let cut = stream.when_cut();
-    let opening = Mutex::default();
-    // Only there does gRPC's C core send an authority that `h2` does not take.
-    let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
-    let tapped = Tapped::new(stream, &opening, mender);
     tokio::select! {
         biased;
         () = cut => {}
-        ended = accept(tapped, &connection, &service) => {
-            if let Err(error) = ended {
-                tracing::debug!(peer = %connection.peer, id = connection.id, %error, "connection ended");
-                // The socket is not closed yet: who sees it closed finds the line in the journal.
-                note_foreign(&opening, &connection, &service);
-            }
-        }
+        () = opened(stream, accepted, &service) => {}
     }
 }
 
+async fn opened(stream: Switched, accepted: Accepted, service: &Arc<Service>) {
+    let terms = service.tls.as_ref().map(|tls| tls.terms());
+    let stream = match terms {
+        None => Secure::Plain(stream),
+        Some(terms) => match Box::pin(handshake(stream, &terms, &accepted, service)).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let Accepted { id, peer } = accepted;
+    let connection = Arc::new(Connection {
+        id,
+        certificate: stream.peer_certificate().map(Certificate::presented),
+        shared: Arc::clone(&service.log.shared),
+        peer,
+    });
+    let notes = Notes::default();
+    // Only there does gRPC's C core send an authority that `h2` does not take.
+    let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
+    let tapped = Tapped::new(stream, notes.clone(), mender);
+    if let Err(error) = accept(tapped, &connection, service).await {
+        tracing::debug!(peer = %connection.peer, id, %error, "connection ended");
+        // The socket is not closed yet: who sees it closed finds the line in the journal.
+        note_foreign(&notes, &connection, service);
+    }
+}
+
+/// Speaks TLS. One that fails is recorded, and closed so that the client learns of it.
+async fn handshake(
+    stream: Switched,
+    terms: &Terms,
+    accepted: &Accepted,
+    service: &Service,
+) -> Option<Secure<Switched>> {
+    let refusals = Refusals::default();
+    // It was tried when the terms were set.
+    let config = Arc::new(terms.config(refusals.clone()).ok()?);
+    let broken = match Secure::accept(stream, config).await {
+        Ok(stream) => return Some(stream),
+        Err(broken) => broken,
+    };
+    let refusal = refusals.take();
+    let spoke = broken.opening.spoke_to_tls();
+    let reason = terms
+        .failure(refusal.as_ref(), spoke)
+        .of_handshake(&broken.error);
+    let refused = RefusedConnection {
+        id: accepted.id,
+        peer: accepted.peer.clone(),
+        at: Instant::now(),
+        reason,
+        certificate: refusal.map(|refusal| refusal.certificate),
+    };
+    tracing::warn!("refused: {refused}");
+    service.log.add_refused(refused);
+    broken.close().await;
+    None
+}
+
 async fn accept(
-    stream: Tapped<'_, Switched>,
+    stream: Tapped<Secure<Switched>>,
     connection: &Arc<Connection>,
     service: &Arc<Service>,
 ) -> Result<(), h2::Error> {
@@ -52,9 +111,8 @@ async fn accept(
 }
 
 /// Tells the journal what the peer spoke, when it was not HTTP/2.
-fn note_foreign(opening: &Mutex<Opening>, connection: &Connection, service: &Service) {
-    let opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(spoken) = opening.foreign(&connection.peer) {
+fn note_foreign(notes: &Notes, connection: &Connection, service: &Service) {
+    if let Some(spoken) = notes.lock().opening.foreign(&connection.peer) {
         tracing::warn!("no gRPC call: {spoken}");
         service.log.add_foreign(spoken);
     }

@@ -13,9 +13,10 @@
 //! - `respond`: one reply on its way to the client.
 //! - `backend`: a real service behind the stubs; `builtin`: health and reflection, which are such services.
 //! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
+//! - `tls`: [`ServerTls`], what it is told about TLS.
 //! - `connection`: one HTTP/2 connection.
 //! - `recording`: calls saved to a file, and stubs made of it.
-//! - `server`, `mounting`, `asserting`, `builder`: [`MockServer`] itself.
+//! - `server`, `mounting`, `asserting`, `rotating`, `builder`: [`MockServer`] itself.
 
 mod asserting;
 mod backend;
@@ -35,23 +36,26 @@ mod recording;
 mod registry;
 mod reply;
 mod respond;
+mod rotating;
 mod sequence;
 mod serve;
 mod server;
 mod stub;
 mod times;
+mod tls;
 mod verify;
 
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
 pub use handle::{MountedStub, ScopedStub};
-pub use journal::{Call, Journal, Outcome, RecordedMessage};
+pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use matcher::{Matcher, Mismatch};
 pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};
 pub use sequence::Sequence;
 pub use server::MockServer;
 pub use stub::Stub;
 pub use times::Times;
+pub use tls::ServerTls;
 pub use verify::Report;
 
 /// Conditions of stubs: which calls they are for.

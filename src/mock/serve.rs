@@ -9,6 +9,7 @@ use crate::mock::journal::{Arrived, Call, Connection, Log, Outcome, Target};
 use crate::mock::reading::{outcome_of, refusal};
 use crate::mock::registry::Registry;
 use crate::mock::respond::{Responding, brief};
+use crate::mock::tls::Tls;
 use crate::mock::verify::Findings;
 use crate::schema::{Schema, infrastructure};
 use crate::wire::compression::{ACCEPTED, GRPC_ACCEPT_ENCODING, Unknown};
@@ -31,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) findings: Findings,
     pub(crate) builtin: Builtin,
     pub(crate) backends: Backends,
+    /// `None` for plaintext.
+    pub(crate) tls: Option<Tls>,
     pub(crate) message_limit: usize,
     /// What a call gets whose method is known, and that no stub accepts.
     pub(crate) unmatched: Code,

@@ -4,11 +4,12 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
-use crate::mock::connection;
+use crate::mock::connection::{self, Accepted};
 use crate::mock::dice::Seed;
-use crate::mock::journal::{Connection, Journal, Log, Redaction, Unfinished};
+use crate::mock::journal::{Journal, Log, Redaction, Unfinished};
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
+use crate::mock::tls::{ServerTls, Tls};
 use crate::mock::verify::{Findings, Judged, Report, SEED};
 use crate::net::{Bind, Cut, Listener, Stream, Switched, SwitchedListener};
 use crate::schema::Schema;
@@ -75,6 +76,7 @@ pub struct MockServer {
 pub(super) struct Settings {
     pub(super) bind: Bind,
     pub(super) schema: Option<Schema>,
+    pub(super) tls: Option<ServerTls>,
     pub(super) message_limit: usize,
     pub(super) journal_limit: usize,
     pub(super) redaction: Redaction,
@@ -103,8 +105,9 @@ struct Connections {
 
 impl MockServer {
     pub(super) async fn listen(settings: Settings) -> Result<Self, Error> {
+        let tls = settings.tls.map(Tls::new).transpose()?;
         let listener = Listener::bind(&settings.bind).await?;
-        let address = listener.address().clone();
+        let address = listener.address().clone().with_tls(tls.is_some());
         let service = Arc::new(Service {
             builtin: Builtin::new(settings.schema.as_ref()),
             schema: settings.schema,
@@ -112,6 +115,7 @@ impl MockServer {
             registry: Arc::new(Registry::default()),
             findings: Findings::default(),
             backends: Backends::new(settings.proxied),
+            tls,
             message_limit: settings.message_limit,
             compression: settings.compression,
             unmatched: settings.unmatched,
@@ -138,7 +142,7 @@ impl MockServer {
         &self.address
     }
 
-    /// Where it listens, as a URI: `http://127.0.0.1:40123`, `unix:/tmp/…`, `memory:1`.
+    /// Where it listens, as a URI: `http://127.0.0.1:40123`, or `https://…` with TLS, `unix:/tmp/…`, `memory:1`.
     #[must_use]
     pub fn uri(&self) -> String {
         self.address.uri()
@@ -267,11 +271,10 @@ async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Servic
         let Some((id, stream)) = open.add(stream) else {
             return;
         };
-        let shared = Arc::clone(&service.log.shared);
-        let connection = Arc::new(Connection { id, peer, shared });
+        let accepted = Accepted { id, peer };
         let (open, service) = (Arc::clone(&open), Arc::clone(&service));
         tokio::spawn(async move {
-            connection::serve(stream, connection, service).await;
+            connection::serve(stream, accepted, service).await;
             open.lock().open.remove(&id);
         });
     }

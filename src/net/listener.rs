@@ -62,10 +62,6 @@ impl Listener {
     pub(crate) async fn bind(bind: &Bind) -> Result<Self, Error> {
         match bind {
             Bind::Tcp => bind_tcp("127.0.0.1", 0).await,
-            Bind::At(Address::Tcp { tls: true, .. }) => Err(Error::new(
-                Kind::Tls,
-                "an `https://` address asks for TLS, which this server was not given",
-            )),
             Bind::At(Address::Tcp { host, port, .. }) => bind_tcp(host, *port).await,
             Bind::Memory => bind_memory(None),
             Bind::At(Address::Memory(name)) => {

@@ -7,10 +7,12 @@
 //! - `socket`: a Unix socket in a private temporary directory.
 //! - `switch`: a stream or listener that another task can cut.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
+//! - `secure`: a stream, in TLS or not.
 
 mod dial;
 mod listener;
 mod memory;
+mod secure;
 #[cfg(unix)]
 mod socket;
 mod stream;
@@ -19,6 +21,7 @@ mod tap;
 
 pub(crate) use dial::dial;
 pub(crate) use listener::{Bind, Listener};
+pub(crate) use secure::{ALPN, Secure};
 pub(crate) use stream::Stream;
 pub(crate) use switch::{Cut, Switched, SwitchedListener};
-pub(crate) use tap::Tapped;
+pub(crate) use tap::{Notes, Tapped};

@@ -1,47 +1,82 @@
-//! A server's stream whose incoming bytes are looked at on their way.
+//! A stream whose incoming bytes are looked at on their way.
 
 use crate::wire::authority::Mender;
 use crate::wire::opening::Opening;
 use std::{
     io,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Notes how the connection opens, and mends what it is told to mend. What goes out passes as it is.
+/// Notes how the other side begins and by which error it ends, and mends what it is told to mend. What goes out passes as
+/// it is.
 #[derive(Debug)]
-pub(crate) struct Tapped<'a, S> {
+pub(crate) struct Tapped<S> {
     stream: S,
-    /// Where the opening is noted. `None` once it is complete.
-    opening: Option<&'a Mutex<Opening>>,
+    notes: Notes,
+    /// Whether the opening is noted still.
+    opens: bool,
     mender: Option<Mender>,
 }
 
-impl<'a, S> Tapped<'a, S> {
-    pub(crate) fn new(stream: S, opening: &'a Mutex<Opening>, mender: Option<Mender>) -> Self {
+/// What was noted of a stream. Cloning it gives another hand on the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) opening: Opening,
+    /// The error that reading ended with. `h2` keeps its text only.
+    pub(crate) error: Option<io::Error>,
+}
+
+impl Notes {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S> Tapped<S> {
+    pub(crate) fn new(stream: S, notes: Notes, mender: Option<Mender>) -> Self {
         Self {
             stream,
-            opening: Some(opening),
+            notes,
+            opens: true,
             mender,
         }
     }
 
     fn look(&mut self, bytes: &mut [u8]) {
-        if let Some(opening) = self.opening {
-            let mut noted = opening.lock().unwrap_or_else(PoisonError::into_inner);
-            if !noted.note(bytes) {
-                self.opening = None;
-            }
+        if self.opens {
+            self.opens = self.notes.lock().opening.note(bytes);
         }
         if let Some(mender) = &mut self.mender {
             mender.mend(bytes);
         }
     }
+
+    fn note_error(&self, error: io::Error) -> io::Error {
+        let (kind, text) = (error.kind(), error.to_string());
+        self.notes.lock().error.get_or_insert(error);
+        io::Error::new(kind, text)
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tapped<'_, S> {
+impl<S: AsyncRead + Unpin> Tapped<S> {
+    /// A write that failed. Its reason may be waiting to be read: a TLS alert, sent before the socket was closed.
+    fn write_failed(&mut self, error: io::Error, cx: &mut Context<'_>) -> io::Error {
+        let mut scratch = [0; 1024];
+        let mut last_words = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut last_words) {
+            Poll::Ready(Err(reason)) if reason.get_ref().is_some() => self.note_error(reason),
+            _ => self.note_error(error),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -49,19 +84,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<'_, S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
+        if let Err(error) = read {
+            return Poll::Ready(Err(this.note_error(error)));
+        }
         this.look(&mut buf.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
+        Poll::Ready(written.map_err(|error| this.write_failed(error, cx)))
     }
 
     fn poll_write_vectored(
@@ -69,7 +109,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
+        Poll::Ready(written.map_err(|error| this.write_failed(error, cx)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -77,7 +119,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<'_, S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx));
+        Poll::Ready(flushed.map_err(|error| this.write_failed(error, cx)))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

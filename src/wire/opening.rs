@@ -20,6 +20,9 @@ const METHODS: [&[u8]; 9] = [
 /// What a TLS client begins with: a record of a handshake, in any version of the last 25 years.
 const CLIENT_HELLO: &[u8] = b"\x16\x03";
 
+/// What a TLS peer answers to plaintext with: an alert, in any version.
+const ALERT: &[u8] = b"\x15\x03";
+
 /// As many bytes as a preface has, or fewer while no more have come.
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
@@ -61,6 +64,34 @@ impl Opening {
             "it began with"
         };
         Some(format!("no HTTP/2 preface from {peer}: {what} \"{shown}\""))
+    }
+
+    /// What a client said in plaintext to our TLS, in words.
+    pub(crate) fn spoke_to_tls(&self) -> Option<String> {
+        let bytes = &self.bytes[..self.length];
+        match bytes {
+            [] | [0x14..=0x17, 0x03, ..] => None,
+            // The rest of it may be on its way.
+            _ if PREFACE.starts_with(bytes) => Some("it speaks HTTP/2 in plaintext".to_owned()),
+            _ => Some(format!("it began with \"{}\"", bytes.escape_ascii())),
+        }
+    }
+
+    /// What a server answered in plaintext to our TLS, in words.
+    pub(crate) fn answered_tls(&self) -> Option<String> {
+        let bytes = &self.bytes[..self.length];
+        match bytes {
+            [] | [0x14..=0x17, 0x03, ..] => None,
+            // A frame of settings, which is what a server of HTTP/2 begins with.
+            [0, _, _, 4, ..] => Some("it answers with HTTP/2 in plaintext".to_owned()),
+            _ => Some(format!("it began with \"{}\"", bytes.escape_ascii())),
+        }
+    }
+
+    /// Whether the peer speaks TLS, which was not expected of it.
+    pub(crate) fn is_tls(&self) -> bool {
+        let bytes = &self.bytes[..self.length];
+        bytes.starts_with(ALERT) || bytes.starts_with(CLIENT_HELLO)
     }
 }
 

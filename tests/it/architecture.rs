@@ -5,19 +5,23 @@ use std::{fs, path::Path};
 /// The rooms from the ground to the roof. A room imports from earlier rows only; rooms of one row are strangers.
 const ROWS: &[&[&str]] = &[
     &["error", "panics"],
-    &["address", "proto"],
+    &["address", "proto", "tls"],
     &["schema"],
     &["wire"],
     &["net"],
     // Plain data, and what was seen.
     &[
         "client::backoff",
-        "client::pem",
+        "client::timer",
+        "client::tls",
         "mock::journal",
         "mock::times",
+        "mock::tls",
     ],
     &[
+        "client::about",
         "client::config",
+        "client::secure",
         "mock::matcher",
         "mock::reading",
         "mock::reply",
@@ -55,7 +59,7 @@ const ROWS: &[&[&str]] = &[
     &["client::handle", "mock::serve"],
     &["client::builder", "client::verbs", "mock::connection"],
     &["client::health", "mock::server"],
-    &["mock::asserting", "mock::mounting"],
+    &["mock::asserting", "mock::mounting", "mock::rotating"],
     &["mock::recording"],
     &["mock::builder"],
     // The doors.

@@ -1,9 +1,9 @@
-//! The configuration from variables, and the refusal of TLS.
+//! The configuration from variables.
 
 use crate::support::within;
 use rpcplugin_testkit::{
-    Address, Client, ClientConfig, Error,
-    client::{Backoff, Pem, TlsConfig},
+    Address, Authority, Client, ClientConfig, ClientTls, Error, Identity, MockServer, ServerTls,
+    client::Backoff, tls::Pem,
 };
 use std::{cell::RefCell, error, fs, io, net::TcpListener, time::Duration};
 use tempfile::NamedTempFile;
@@ -54,12 +54,17 @@ const NAMES: &str = "SERVER_HOST SERVER_PORT SERVER_UNIX_SOCKET_PATH TIMEOUT COM
 
 #[test]
 fn an_empty_variable_counts_as_unset() {
+    let told = |read: Result<ClientConfig, Error>| match read {
+        Ok(config) => format!("{config:?}"),
+        // TLS alone is not enough.
+        Err(error) => error.to_string(),
+    };
     for switch in ["", "on"] {
-        let unset = format!("{:?}", config(&[("USE_TLS", switch)]).unwrap());
+        let unset = told(config(&[("USE_TLS", switch)]));
         for name in NAMES.split(' ').filter(|name| *name != "USE_TLS") {
             for empty in ["", " ", "\t\n"] {
-                let read = config(&[("USE_TLS", switch), (name, empty)]).unwrap();
-                assert_eq!(format!("{read:?}"), unset, "{name}={empty:?}");
+                let read = config(&[("USE_TLS", switch), (name, empty)]);
+                assert_eq!(told(read), unset, "{name}={empty:?}");
             }
         }
     }
@@ -117,7 +122,8 @@ fn tls_is_a_switch() {
     for word in "true 1 yes on TRUE Yes oN false 0 no off FALSE No oFf".split(' ') {
         let on = ["true", "1", "yes", "on"].contains(&word.to_lowercase().as_str());
         for written in [word.to_owned(), format!(" {word}\n")] {
-            let read = config(&[("USE_TLS", &written)]).unwrap();
+            let ca = Authority::shared().root().pem();
+            let read = config(&[("USE_TLS", &written), ("CA_CERT", &ca)]).unwrap();
             assert_eq!(read.tls.is_some(), on, "{written:?}");
         }
     }
@@ -166,6 +172,7 @@ fn every_bad_value_is_told_with_its_variable_and_what_is_allowed() {
 /// Inside a go-plugin process `PLUGIN_CLIENT_CERT` is the host's certificate, not ours.
 #[test]
 fn only_variables_of_the_prefix_are_read_and_those_of_pem_only_with_tls() {
+    let client = Authority::shared().client("client");
     for prefix in ["PLUGIN_", "KV_", ""] {
         for (switch, pems) in [("", 0), ("off", 0), ("on", 3)] {
             let asked = RefCell::new(Vec::new());
@@ -175,15 +182,13 @@ fn only_variables_of_the_prefix_are_read_and_those_of_pem_only_with_tls() {
                 Ok(match name.expect("it has the prefix") {
                     "SERVER_HOST" => Some("kv".to_owned()),
                     "USE_TLS" => Some(switch.to_owned()),
-                    "CA_CERT" | "CLIENT_CERT" => Some(pem("CERTIFICATE")),
-                    "CLIENT_KEY" => Some(pem("PRIVATE KEY")),
+                    "CA_CERT" | "CLIENT_CERT" => Some(client.chain_pem()),
+                    "CLIENT_KEY" => Some(client.key_pem().as_str().to_owned()),
                     _ => None,
                 })
             });
             let read = read.unwrap();
-            let tls = read.tls.unwrap_or_default();
-            let found = [tls.ca_cert, tls.client_cert, tls.client_key];
-            assert_eq!(found.iter().flatten().count(), pems, "{prefix} {switch}");
+            assert_eq!(read.tls.is_some(), pems > 0, "{prefix} {switch}");
             assert_eq!(read.address, Address::tcp("kv", 50051));
             let mut asked = asked.into_inner();
             asked.sort_unstable();
@@ -202,40 +207,136 @@ fn an_error_of_the_source_is_handed_on() {
     assert_eq!(format!("{error:?}"), format!("{mistake:?}"));
 }
 
-/// The PEM variables, what each needs, and what may stand before that.
-const PEMS: [(&str, &str, &str); 3] = [
-    ("CA_CERT", "CERTIFICATE", "|TRUSTED "),
-    ("CLIENT_CERT", "CERTIFICATE", ""),
-    ("CLIENT_KEY", "PRIVATE KEY", "|EC |RSA |ENCRYPTED "),
+/// The PEM variables, and what each needs.
+const PEMS: [(&str, &str); 3] = [
+    ("CA_CERT", "CERTIFICATE"),
+    ("CLIENT_CERT", "CERTIFICATE"),
+    ("CLIENT_KEY", "PRIVATE KEY"),
 ];
 
-fn read_pem(name: &str, value: &str) -> Result<Pem, Error> {
-    let tls = config(&[("USE_TLS", "true"), (name, value)])?.tls;
-    let tls = tls.expect("TLS is on");
-    let pem = match name {
-        "CA_CERT" => tls.ca_cert,
-        "CLIENT_CERT" => tls.client_cert,
-        _ => tls.client_key,
-    };
-    Ok(pem.expect("it is set"))
+fn read_pem(name: &str, value: &str) -> Result<ClientConfig, Error> {
+    config(&[("USE_TLS", "true"), (name, value)])
 }
 
-#[test]
-fn pem_is_given_inline_as_a_path_or_as_a_file_url() {
-    for (name, label, kinds) in PEMS {
-        for label in kinds.split('|').map(|kind| format!("{kind}{label}")) {
-            let text = format!("a comment\n{}{}", pem(&label), pem(&label));
-            for text in [text.clone(), text.replace('\n', "\r\n")] {
-                let (_file, path) = file(&text);
-                let url = format!("file://{path}");
-                for value in [&text, &path, &url, &format!(" {path}\n")] {
-                    let read = read_pem(name, value).unwrap();
-                    assert_eq!(read.as_str(), text, "{name} {label}");
-                    assert_eq!(format!("{read:?}"), format!("Pem({label}, {label})"));
-                }
+/// What a client of a server with mutual TLS needs.
+fn complete(authority: &Authority, client: &Identity) -> [(&'static str, String); 3] {
+    [
+        ("CA_CERT", authority.root().pem()),
+        ("CLIENT_CERT", client.chain_pem()),
+        ("CLIENT_KEY", client.key_pem().as_str().to_owned()),
+    ]
+}
+
+fn config_of(pems: &[(&'static str, String)]) -> Result<ClientConfig, Error> {
+    let pems = pems.iter().map(|(name, value)| (*name, value.as_str()));
+    let vars: Vec<_> = [("USE_TLS", "true")].into_iter().chain(pems).collect();
+    config(&vars)
+}
+
+#[tokio::test]
+async fn pem_is_given_inline_as_a_path_or_as_a_file_url() {
+    let authority = Authority::new();
+    let server = MockServer::builder().memory();
+    let server = server.tls(ServerTls::mutual(&authority)).start().await;
+    let good = complete(&authority, &authority.client("by variables"));
+    for (at, (name, text)) in good.iter().enumerate() {
+        let text = format!("a comment\n{text}");
+        for text in [text.clone(), text.replace('\n', "\r\n")] {
+            let (_file, path) = file(&text);
+            let url = format!("file://{path}");
+            for value in [text.clone(), path.clone(), url, format!(" {path}\n")] {
+                let mut vars = good.clone();
+                vars[at].1 = value;
+                let mut config = config_of(&vars).unwrap_or_else(|error| panic!("{name}: {error}"));
+                config.address = server.address().clone();
+                let client = within(Client::builder().config(config).connect()).await;
+                client.unwrap().health_check().await.unwrap();
+                let calls = server.calls_to("grpc.health.v1.Health/Check");
+                let certificate = calls.last().unwrap().client_certificate().unwrap();
+                assert_eq!(certificate.common_name(), Some("by variables"));
             }
         }
     }
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    let authority = Authority::shared();
+    let mut good = complete(authority, &authority.client("a"));
+    let [ca, cert, key] = good.clone();
+    let cases = [
+        (
+            vec![ca.clone(), cert.clone()],
+            "PLUGIN_CLIENT_CERT is set without PLUGIN_CLIENT_KEY: they go together",
+        ),
+        (
+            vec![ca.clone(), key],
+            "PLUGIN_CLIENT_KEY is set without PLUGIN_CLIENT_CERT: they go together",
+        ),
+    ];
+    for (vars, text) in cases {
+        let error = config_of(&vars).unwrap_err();
+        assert_eq!(error.to_string(), text);
+        assert!(error.is_config() && error.code().is_none(), "{error:?}");
+    }
+    good[2].1 = authority.client("b").key_pem().as_str().to_owned();
+    assert_eq!(
+        config_of(&good).unwrap_err().to_string(),
+        "PLUGIN_CLIENT_CERT and PLUGIN_CLIENT_KEY: the private key is not the one of the certificate CN=a"
+    );
+
+    // A go-plugin host leaves its own certificate, under its own names.
+    let host = [ca, cert, ("PROTOCOL_VERSIONS", "5,6".to_owned())];
+    config_of(&host).unwrap();
+    let elsewhere = |asked: &str| {
+        let name = asked
+            .strip_prefix("KV_")
+            .or_else(|| asked.strip_prefix("PLUGIN_"));
+        let name = name.expect("it has a prefix");
+        let mut vars = host.iter().filter(|(known, _)| *known == name);
+        let found = vars.next().map(|(_, value)| value.clone());
+        Ok(found.or_else(|| (name == "USE_TLS").then(|| "on".to_owned())))
+    };
+    assert_eq!(
+        ClientConfig::from_vars("KV_", elsewhere)
+            .unwrap_err()
+            .to_string(),
+        "KV_CLIENT_CERT is set without KV_CLIENT_KEY: they go together"
+    );
+}
+
+#[test]
+fn pem_whose_content_is_none_is_refused_with_its_variable_and_not_repeated() {
+    let authority = Authority::shared();
+    for (at, (name, label)) in PEMS.into_iter().enumerate() {
+        let mut vars = complete(authority, &authority.client("a"));
+        vars[at].1 = pem(label);
+        let error = config_of(&vars).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("PLUGIN_{name}")),
+            "{error}"
+        );
+        assert!(
+            error.is_config() && !format!("{error:?}").contains(SECRET),
+            "{error:?}"
+        );
+    }
+    let mut vars = complete(authority, &authority.client("a"));
+    vars[2].1 = pem("ENCRYPTED PRIVATE KEY");
+    assert_eq!(
+        config_of(&vars).unwrap_err().to_string(),
+        "PLUGIN_CLIENT_CERT and PLUGIN_CLIENT_KEY: the private key is of no use: it is encrypted, which is not supported"
+    );
+}
+
+#[cfg(not(feature = "system-roots"))]
+#[test]
+fn without_roots_there_is_nothing_to_check_the_server_against() {
+    let error = config(&[("USE_TLS", "on")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "PLUGIN_USE_TLS is on and PLUGIN_CA_CERT is not set: there is nothing to check the server's certificate against"
+    );
 }
 
 /// That the text is refused, inline and in a file, and not repeated.
@@ -254,7 +355,7 @@ fn assert_no_pem(name: &str, label: &str, text: &str) {
 
 #[test]
 fn pem_that_is_incomplete_or_of_another_kind_is_refused_and_not_repeated() {
-    for (name, label, _) in PEMS {
+    for (name, label) in PEMS {
         let certificate = label == "CERTIFICATE";
         let other = ["CERTIFICATE", "PRIVATE KEY"][usize::from(certificate)];
         let whole = pem(label);
@@ -273,7 +374,7 @@ fn pem_that_is_incomplete_or_of_another_kind_is_refused_and_not_repeated() {
 /// The last certificate of a chain is the one that is cut off, when a file was not copied to its end.
 #[test]
 fn every_block_of_pem_needs_an_end_after_its_beginning() {
-    for (name, label, _) in PEMS {
+    for (name, label) in PEMS {
         let begun = format!("-----BEGIN {label}-----\n{SECRET}\n");
         assert_no_pem(name, label, &format!("{}{begun}", pem(label)));
         assert_no_pem(name, label, &format!("-----END {label}-----\n{begun}"));
@@ -343,47 +444,56 @@ fn a_file_that_was_read_is_not_called_a_value_that_is_no_path() {
 }
 
 #[test]
-fn debug_never_shows_the_content_of_pem() {
-    let (cert, key) = (pem("CERTIFICATE"), pem("EC PRIVATE KEY"));
-    let certs = [("CA_CERT", cert.as_str()), ("CLIENT_CERT", &cert)];
-    let vars = [("USE_TLS", "on"), certs[0], certs[1], ("CLIENT_KEY", &key)];
-    let config = config(&vars).unwrap();
+fn debug_never_shows_a_key() {
+    let client = Authority::shared().client("client");
+    let key = client.key_pem();
+    let config = config_of(&complete(Authority::shared(), &client)).unwrap();
     let tls = config.tls.clone().unwrap();
+    let files = client.files().unwrap();
     let shown = [
-        format!("{config:?} {config:#?} {tls:?}"),
+        format!(
+            "{config:?} {config:#?} {tls:?} {key:?} {client:?} {files:?} {:?}",
+            Authority::shared()
+        ),
         format!("{:?}", Client::builder().config(config)),
-        format!("{:?}", Client::builder().tls(tls)),
+        format!("{:?}", Client::builder().tls(tls.identity(client))),
     ];
+    let secrets: Vec<_> = key
+        .as_str()
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
     for shown in shown {
-        assert!(!shown.contains(SECRET), "{shown}");
-        assert!(shown.contains("Pem(EC PRIVATE KEY)"), "{shown}");
+        assert!(secrets.iter().all(|line| !shown.contains(line)), "{shown}");
     }
+    assert_eq!(format!("{key:?}"), "Pem(PRIVATE KEY)");
 }
 
+#[cfg(not(feature = "system-roots"))]
 #[tokio::test]
-async fn tls_is_refused_before_anything_is_dialled() {
+async fn tls_without_trust_is_refused_before_anything_is_dialled() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at = listener.local_addr().unwrap();
-    let plain = || Client::builder().address(at);
-    let secure = || Client::builder().address(format!("https://{at}"));
-    let mut read = config(&[("USE_TLS", "yes")]).unwrap();
-    read.address = at.into();
-    let (tls, by_config) = (TlsConfig::default(), "by the configuration");
     let cases = [
-        (secure(), format!("https://{at} by its address")),
-        (plain().tls(tls.clone()), format!("{at} {by_config}")),
-        (secure().tls(tls), format!("https://{at} {by_config}")),
-        (Client::builder().config(read), format!("{at} {by_config}")),
+        (
+            Client::builder().address(format!("https://{at}")),
+            format!("https://{at}"),
+        ),
+        (
+            Client::builder().address(at).tls(ClientTls::new()),
+            at.to_string(),
+        ),
     ];
     for (builder, asked) in cases {
         let expected = format!(
-            "TLS was asked for {asked}, and this version cannot speak it: refusing to connect in plaintext"
+            "TLS with {asked} needs something to check the server's certificate against: \
+             give `ClientTls` its `.roots(..)` or `.pinned(..)`"
         );
         let connected = within(builder.clone().connect()).await;
         for error in [connected.unwrap_err(), builder.connect_lazy().unwrap_err()] {
             assert_eq!(error.to_string(), expected);
-            assert!(error.is_tls() && !error.is_connect(), "{error:?}");
+            assert!(error.is_config() && !error.is_connect(), "{error:?}");
             assert_eq!(error.code(), None);
         }
     }

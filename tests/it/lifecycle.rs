@@ -227,7 +227,7 @@ async fn an_address_that_cannot_be_listened_on_says_why() {
         ),
         (
             "https://127.0.0.1:0".parse().unwrap(),
-            "an `https://` address asks for TLS, which this server was not given",
+            "https://127.0.0.1:0 asks for TLS, and the mock was given none: use `.tls(..)`",
         ),
     ];
     for (address, text) in cases {

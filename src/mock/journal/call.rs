@@ -7,6 +7,7 @@ use crate::mock::journal::outcome::Outcome;
 use crate::mock::journal::record::Record;
 use crate::mock::journal::target::Target;
 use crate::schema::{MethodName, Shape, schemaless};
+use crate::tls::Certificate;
 use prost::Message;
 use serde_json::Value;
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -174,6 +175,12 @@ impl Call {
     #[must_use]
     pub fn connection_id(&self) -> u64 {
         self.0.arrived.connection.id
+    }
+
+    /// The client's certificate, as it was verified by the TLS handshake. `None` without mutual TLS.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<&Certificate> {
+        self.0.arrived.connection.certificate.as_ref()
     }
 
     /// When its headers arrived. On tokio's clock.

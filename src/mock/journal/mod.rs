@@ -7,6 +7,7 @@
 //! - `target`: which method was called, what came with the headers, and what serves it.
 //! - `outcome`: how a call ended.
 //! - `redact`: metadata that is never printed.
+//! - `refused`: connections that were refused before a call could come.
 //! - `store`: all calls in order, within a number of bytes.
 //! - `shared`: what all records of a journal share.
 //! - `view`: [`Journal`], which tests narrow and read.
@@ -17,6 +18,7 @@ mod message;
 mod outcome;
 mod record;
 mod redact;
+mod refused;
 mod shared;
 mod store;
 mod target;
@@ -26,6 +28,7 @@ pub use call::Call;
 pub use message::RecordedMessage;
 pub use outcome::Outcome;
 pub(crate) use redact::{REDACTED, Redaction, text};
+pub use refused::RefusedConnection;
 pub(crate) use store::{Log, Unfinished};
 pub(crate) use target::{Arrived, Connection, Server, Target};
 pub use view::Journal;

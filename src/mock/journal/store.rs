@@ -2,6 +2,7 @@
 
 use crate::mock::journal::call::Call;
 use crate::mock::journal::redact::Redaction;
+use crate::mock::journal::refused::RefusedConnection;
 use crate::mock::journal::shared::Shared;
 use crate::schema::MethodName;
 use std::{
@@ -85,6 +86,8 @@ struct Entries {
     builtin: VecDeque<Call>,
     /// Requests that were no gRPC calls, as lines. They are what a client with a wrong header leaves behind.
     foreign: Vec<String>,
+    /// Connections on which no call could come.
+    refused: Vec<RefusedConnection>,
     /// How many calls `next` has given out, with those that went before it could.
     taken: usize,
 }
@@ -92,8 +95,9 @@ struct Entries {
 /// How long the next look is put off at most.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many requests that are no calls are kept.
+/// How many requests that are no calls are kept, and how many connections that were refused.
 const FOREIGN: usize = 50;
+const REFUSED: usize = 1000;
 
 impl Log {
     pub(crate) fn new(limit: usize, redaction: Redaction) -> Arc<Self> {
@@ -157,6 +161,16 @@ impl Log {
         self.shared.news.notify_waiters();
     }
 
+    /// Keeps what became of a connection on which no call could come.
+    pub(crate) fn add_refused(&self, refused: RefusedConnection) {
+        let mut entries = self.lock();
+        if entries.refused.len() < REFUSED {
+            entries.refused.push(refused);
+        }
+        drop(entries);
+        self.shared.news.notify_waiters();
+    }
+
     /// Lets the oldest calls go until there is room.
     pub(super) fn evict(&self) {
         let mut gone = Vec::new();
@@ -208,6 +222,10 @@ impl Log {
 
     pub(crate) fn foreign(&self) -> Vec<String> {
         self.lock().foreign.clone()
+    }
+
+    pub(crate) fn refused(&self) -> Vec<RefusedConnection> {
+        self.lock().refused.clone()
     }
 
     pub(crate) fn taken(&self) -> usize {

@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::mock::journal::message::Form;
 use crate::mock::journal::shared::Shared;
 use crate::schema::{Method, Shape};
+use crate::tls::Certificate;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
@@ -35,6 +36,8 @@ pub(crate) struct Arrived {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    /// The client's, as it was verified.
+    pub(crate) certificate: Option<Certificate>,
     pub(crate) shared: Arc<Shared>,
 }
 

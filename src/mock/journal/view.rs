@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::mock::journal::call::Call;
 use crate::mock::journal::outcome::Outcome;
+use crate::mock::journal::refused::RefusedConnection;
 use crate::mock::journal::store::Log;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 /// # }
 /// ```
 ///
-/// It prints one line for each call, and one for each request that was no gRPC call. Metadata is not among it.
+/// It prints one line for each call, for each request that was no gRPC call, and for each connection that was refused. Metadata is not among it.
 ///
 /// It takes no more room than [`journal_limit`](crate::mock::MockServerBuilder::journal_limit): the oldest calls go when
 /// it is used up, and [`dropped`](Self::dropped) counts them.
@@ -104,6 +105,16 @@ impl Journal {
         self.narrow(move |call| call.connection_id() == id)
     }
 
+    /// The calls of clients whose [certificate](Call::client_certificate) has this name, as common name or alternative name.
+    #[must_use]
+    pub fn from_client(&self, name: &str) -> Self {
+        let name = name.to_owned();
+        self.narrow(move |call| {
+            let certificate = call.client_certificate();
+            certificate.is_some_and(|certificate| certificate.has_name(&name))
+        })
+    }
+
     /// The calls that ended like this.
     #[must_use]
     pub fn ended(&self, outcome: Outcome) -> Self {
@@ -172,6 +183,12 @@ impl Journal {
         self.len() == 0
     }
 
+    /// The connections whose TLS handshake failed, whatever this view shows of the calls: the first thousand.
+    #[must_use]
+    pub fn refused(&self) -> Vec<RefusedConnection> {
+        self.log.refused()
+    }
+
     /// How many of the server's calls there was no room for any more, whatever this view shows of the rest.
     #[must_use]
     pub fn dropped(&self) -> usize {
@@ -219,6 +236,9 @@ impl Journal {
         if self.method.is_none() && self.filters.is_empty() {
             for request in self.log.foreign() {
                 let _ = write!(text, "\n  no gRPC call: {request}");
+            }
+            for refused in self.log.refused().iter().take(PRINTED) {
+                let _ = write!(text, "\n  refused: {refused}");
             }
         }
         text

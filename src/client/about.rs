@@ -1,0 +1,98 @@
+//! Which call an error is about, and how it is told.
+
+use crate::address::Address;
+use crate::error::{Error, Kind};
+use crate::wire::compression::{ACCEPTED, Unknown};
+use crate::wire::message::Malformed;
+use crate::wire::status;
+use http::header::CONTENT_TYPE;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+/// Which call an error is about.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) path: String,
+    pub(crate) address: Address,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl About {
+    pub(crate) fn late(&self, doing: &str) -> Error {
+        let limit = self.timeout.unwrap_or_default();
+        let (path, address) = (&self.path, &self.address);
+        let text = format!("{path} at {address} exceeded its deadline of {limit:?} while {doing}");
+        Error::new(Kind::Timeout, text)
+    }
+
+    pub(crate) fn failure(&self, error: &h2::Error) -> Error {
+        let code = status::code(error);
+        let text = format!(
+            "{} at {} failed: {}: {error}",
+            self.path,
+            self.address,
+            status::name(code)
+        );
+        let status = Status::new(code, error.to_string());
+        Error::new(Kind::Status, text)
+            .with_status(status)
+            .caused_by(explain(error))
+    }
+
+    /// Something answered that is no gRPC server: a proxy, most likely.
+    pub(crate) fn foreign(&self, response: &http::response::Parts, code: Code) -> Error {
+        let kind = response
+            .headers
+            .get(CONTENT_TYPE)
+            .map_or("no content type", |kind| {
+                kind.to_str().unwrap_or("an unreadable content type")
+            });
+        let problem = format!("not a gRPC response: HTTP {} with {kind}", response.status);
+        self.unreadable(code, problem)
+    }
+
+    /// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): it is `INTERNAL`.
+    pub(crate) fn unknown_encoding(&self, Unknown(name): &Unknown) -> Error {
+        let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
+        let problem =
+            format!("the response is compressed with `{name}`, and this client takes `{accepted}`");
+        self.unreadable(Code::Internal, problem)
+    }
+
+    pub(crate) fn malformed(&self, malformed: &Malformed) -> Error {
+        self.unreadable(malformed.code(), malformed.to_string())
+    }
+
+    /// A response that is no good.
+    pub(crate) fn unreadable(&self, code: Code, problem: String) -> Error {
+        let text = format!(
+            "{} at {} failed: {}: {problem}",
+            self.path,
+            self.address,
+            status::name(code)
+        );
+        Error::new(Kind::Status, text).with_status(Status::new(code, problem))
+    }
+
+    /// The request's own messages failed: a message that does not encode, for one.
+    pub(crate) fn upload(&self, status: Status) -> Error {
+        Error::behind(&status).cloned().unwrap_or_else(|| {
+            let text = format!(
+                "the request of {} at {} failed: {}",
+                self.path,
+                self.address,
+                status.message()
+            );
+            Error::new(Kind::Status, text).with_status(status)
+        })
+    }
+}
+
+/// `h2::Error` cannot be cloned; a copy with the same reason or text stands for it.
+fn explain(error: &h2::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match (error.get_io(), error.reason()) {
+        (Some(io), _) => std::io::Error::new(io.kind(), io.to_string()).into(),
+        (None, Some(reason)) => h2::Error::from(reason).into(),
+        (None, None) => error.to_string().into(),
+    }
+}

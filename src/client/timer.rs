@@ -1,0 +1,53 @@
+//! The rest of a call's time.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The rest of a call's time. The deadline is one instant, whatever the call is waiting for.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        // A timeout beyond the clock's end is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self {
+            sleep: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let sleep = self.sleep.as_ref()?;
+        Some(sleep.deadline().saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn is_passed(&self) -> bool {
+        self.sleep
+            .as_ref()
+            .is_some_and(|sleep| sleep.deadline() <= Instant::now())
+    }
+
+    /// `None`, when the deadline comes first.
+    pub(crate) async fn limit<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll_passed(cx).map(|()| None),
+        })
+        .await
+    }
+
+    pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What a certificate says.
+
+use crate::error::{Error, Kind};
+use crate::tls::pem::Pem;
+use rustls::pki_types::CertificateDer;
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use x509_cert::der::{DateTime, Decode as _, asn1::ObjectIdentifier};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName, name::GeneralName};
+
+/// An X.509 certificate ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280)), and what it says of itself. None of it is
+/// checked by reading it.
+///
+/// Cloning it is cheap. It prints as its subject, and two are equal when their bytes are.
+///
+/// ```
+/// use rpcplugin_testkit::tls::Authority;
+///
+/// let worker = Authority::new().client("worker-1");
+/// let certificate = worker.certificate();
+/// assert_eq!(certificate.subject(), "CN=worker-1");
+/// assert!(certificate.has_name("worker-1"));
+/// ```
+#[derive(Clone)]
+pub struct Certificate(Arc<Inner>);
+
+struct Inner {
+    der: CertificateDer<'static>,
+    subject: String,
+    issuer: String,
+    common_name: Option<String>,
+    serial: String,
+    names: Vec<Name>,
+    not_before: DateTime,
+    not_after: DateTime,
+    is_authority: bool,
+    usages: Vec<ObjectIdentifier>,
+}
+
+/// One of the subject's alternative names.
+enum Name {
+    Dns(String),
+    Email(String),
+    Ip(IpAddr),
+    Uri(String),
+}
+
+impl Certificate {
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are no X.509 certificate.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let der = CertificateDer::from(der.into());
+        read(&der)
+            .map(|inner| Self(Arc::new(inner)))
+            .map_err(|error| {
+                let text = format!("{} bytes are no X.509 certificate", der.len());
+                Error::new(Kind::Config, text).caused_by(error)
+            })
+    }
+
+    /// Reads the first certificate of a PEM text.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or its bytes are no X.509 certificate.
+    pub fn from_pem(text: &str) -> Result<Self, Error> {
+        let certificates = match Pem::parse(text) {
+            Some(pem) => pem.certificates(),
+            None => Err("it has no complete block".to_owned()),
+        };
+        let certificates = certificates.map_err(|problem| {
+            Error::new(
+                Kind::Config,
+                format!("the PEM text has no certificate: {problem}"),
+            )
+        })?;
+        let first = certificates.into_iter().next();
+        Self::from_der(first.map(|first| first.to_vec()).unwrap_or_default())
+    }
+
+    /// What a peer presented. One that cannot be read has no names.
+    pub(crate) fn presented(der: &CertificateDer<'_>) -> Self {
+        Self::from_der(der.to_vec()).unwrap_or_else(|_| {
+            Self(Arc::new(Inner {
+                der: der.clone().into_owned(),
+                subject: "(an unreadable certificate)".to_owned(),
+                issuer: String::new(),
+                common_name: None,
+                serial: String::new(),
+                names: Vec::new(),
+                not_before: DateTime::INFINITY,
+                not_after: DateTime::INFINITY,
+                is_authority: false,
+                usages: Vec::new(),
+            }))
+        })
+    }
+
+    /// The distinguished name of its subject, as [RFC 4514](https://www.rfc-editor.org/rfc/rfc4514) writes it:
+    /// `CN=worker-1,O=Example`. It may be empty.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The distinguished name of whoever signed it.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The first common name of the subject.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+
+    /// The serial number, in hexadecimal, as `openssl x509 -serial` prints it.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        &self.0.serial
+    }
+
+    /// All its alternative names (SANs): DNS names, IP addresses, URIs, mail addresses.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.0.names.iter().map(Name::to_string).collect()
+    }
+
+    /// The DNS names among them.
+    #[must_use]
+    pub fn dns_names(&self) -> Vec<&str> {
+        let dns = self.0.names.iter().filter_map(|name| match name {
+            Name::Dns(name) => Some(name.as_str()),
+            _ => None,
+        });
+        dns.collect()
+    }
+
+    /// The IP addresses among them.
+    #[must_use]
+    pub fn ip_addresses(&self) -> Vec<IpAddr> {
+        let ips = self.0.names.iter().filter_map(|name| match name {
+            Name::Ip(ip) => Some(*ip),
+            _ => None,
+        });
+        ips.collect()
+    }
+
+    /// The URIs among them, such as a [SPIFFE](https://spiffe.io/docs/latest/spiffe-about/spiffe-concepts/) ID.
+    #[must_use]
+    pub fn uris(&self) -> Vec<&str> {
+        let uris = self.0.names.iter().filter_map(|name| match name {
+            Name::Uri(uri) => Some(uri.as_str()),
+            _ => None,
+        });
+        uris.collect()
+    }
+
+    /// Whether this is its common name, or one of its alternative names. Nothing is a wildcard.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let alternative = || self.0.names.iter().any(|other| other.is(name));
+        self.common_name() == Some(name) || alternative()
+    }
+
+    /// From when on it is valid.
+    #[must_use]
+    pub fn not_before(&self) -> SystemTime {
+        self.0.not_before.to_system_time()
+    }
+
+    /// Until when it is valid.
+    #[must_use]
+    pub fn not_after(&self) -> SystemTime {
+        self.0.not_after.to_system_time()
+    }
+
+    /// Whether it may sign others (basic constraint `CA:TRUE`).
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.0.is_authority
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// It in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        Pem::encode("CERTIFICATE", [self.der()]).as_str().to_owned()
+    }
+
+    pub(super) fn raw(&self) -> &CertificateDer<'static> {
+        &self.0.der
+    }
+
+    /// Whether its issuer is its subject.
+    pub(super) fn names_itself(&self) -> bool {
+        self.issuer() == self.subject()
+    }
+
+    /// Its dates, as they are told: `2026-11-22T10:00:00Z`.
+    pub(super) fn validity(&self) -> (String, String) {
+        (self.0.not_before.to_string(), self.0.not_after.to_string())
+    }
+
+    /// What its key may be used for, in words. Empty, when it says nothing.
+    pub(super) fn usages(&self) -> String {
+        let name = |usage: &ObjectIdentifier| match usage.to_string().as_str() {
+            "1.3.6.1.5.5.7.3.1" => "server authentication".to_owned(),
+            "1.3.6.1.5.5.7.3.2" => "client authentication".to_owned(),
+            "1.3.6.1.5.5.7.3.3" => "code signing".to_owned(),
+            "1.3.6.1.5.5.7.3.4" => "mail protection".to_owned(),
+            other => other.to_owned(),
+        };
+        let names: Vec<_> = self.0.usages.iter().map(name).collect();
+        names.join(", ")
+    }
+}
+
+/// A date some time from now, printed as the certificates' are.
+pub(super) fn date(time: SystemTime) -> String {
+    let whole = time.duration_since(SystemTime::UNIX_EPOCH).ok();
+    let whole = whole.map(|since| Duration::from_secs(since.as_secs()));
+    let date = whole.and_then(|since| DateTime::from_unix_duration(since).ok());
+    date.map_or_else(|| "an unknown time".to_owned(), |date| date.to_string())
+}
+
+fn read(der: &[u8]) -> Result<Inner, x509_cert::der::Error> {
+    let parsed = x509_cert::Certificate::from_der(der)?;
+    let tbs = &parsed.tbs_certificate;
+    // What is malformed in an extension is no reason to tell nothing of the rest.
+    let names = tbs.get::<SubjectAltName>().ok().flatten();
+    let names = names.map_or_else(Vec::new, |(_, names)| names.0);
+    let constraints = tbs.get::<BasicConstraints>().ok().flatten();
+    let usages = tbs.get::<ExtendedKeyUsage>().ok().flatten();
+    Ok(Inner {
+        der: CertificateDer::from(der.to_vec()),
+        subject: tbs.subject.to_string(),
+        issuer: tbs.issuer.to_string(),
+        common_name: common_name(&tbs.subject),
+        serial: tbs.serial_number.to_string().replace(':', ""),
+        names: names.iter().filter_map(Name::read).collect(),
+        not_before: tbs.validity.not_before.to_date_time(),
+        not_after: tbs.validity.not_after.to_date_time(),
+        is_authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
+        usages: usages.map_or_else(Vec::new, |(_, usages)| usages.0),
+    })
+}
+
+fn common_name(subject: &x509_cert::name::Name) -> Option<String> {
+    const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+    let mut attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter());
+    let name = attributes.find(|attribute| attribute.oid == COMMON_NAME)?;
+    Some(String::from_utf8_lossy(name.value.value()).into_owned())
+}
+
+impl Name {
+    fn read(name: &GeneralName) -> Option<Self> {
+        Some(match name {
+            GeneralName::DnsName(name) => Self::Dns(name.to_string()),
+            GeneralName::Rfc822Name(mail) => Self::Email(mail.to_string()),
+            GeneralName::UniformResourceIdentifier(uri) => Self::Uri(uri.to_string()),
+            GeneralName::IpAddress(bytes) => Self::Ip(ip(bytes.as_bytes())?),
+            _ => return None,
+        })
+    }
+
+    fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Dns(name) => name.eq_ignore_ascii_case(text),
+            Self::Email(name) | Self::Uri(name) => name == text,
+            Self::Ip(ip) => text.parse() == Ok(*ip),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) | Self::Email(name) | Self::Uri(name) => f.write_str(name),
+            Self::Ip(ip) => write!(f, "{ip}"),
+        }
+    }
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| v6()).ok()
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
+
+/// Its subject, or its first name when it has none.
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.subject(), self.0.names.first()) {
+            ("", Some(name)) => write!(f, "{name}"),
+            ("", None) => f.write_str("(no subject)"),
+            (subject, _) => f.write_str(subject),
+        }
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({self}, serial {})", self.serial())
+    }
+}

@@ -1,0 +1,18 @@
+//! Which cryptography TLS is done with.
+
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc")]
+use rustls::crypto::aws_lc_rs as chosen;
+#[cfg(all(feature = "ring", not(feature = "aws-lc")))]
+use rustls::crypto::ring as chosen;
+use std::sync::{Arc, OnceLock};
+
+#[cfg(not(any(feature = "aws-lc", feature = "ring")))]
+compile_error!("rpcplugin-testkit needs one of its features `ring` (a default one) and `aws-lc`");
+
+/// The provider of this build. It is passed to rustls explicitly: the process's default depends on which features other
+/// crates enable, and whether somebody installed one.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(chosen::default_provider())))
+}

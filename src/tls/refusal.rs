@@ -1,0 +1,140 @@
+//! Why a certificate was refused, in words.
+
+use crate::tls::certificate::{Certificate, date};
+use rustls::{CertificateError, Error, pki_types::CertificateDer};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// A certificate that was refused, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) certificate: Certificate,
+    pub(crate) reason: String,
+}
+
+/// Where a verifier leaves whom it refused, for whoever tells of the handshake that this ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusals(Arc<Mutex<Option<Refusal>>>);
+
+impl Refusals {
+    pub(super) fn note(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+
+    pub(crate) fn take(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a certificate was looked at for.
+pub(super) struct Examined<'a> {
+    pub(super) certificate: &'a Certificate,
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    /// The name that a server was asked for by.
+    pub(super) asked: Option<String>,
+    /// The subjects of the authorities that are trusted.
+    pub(super) trusted: &'a [String],
+    /// The certificates that are accepted whoever signed them.
+    pub(super) pinned: &'a [Certificate],
+}
+
+impl Examined<'_> {
+    /// Why it was refused: what continues "refuses the certificate CN=…: ".
+    pub(super) fn reason(&self, error: &Error) -> String {
+        let certificate = self.certificate;
+        let (not_before, not_after) = certificate.validity();
+        let now = date(SystemTime::now());
+        let Error::InvalidCertificate(error) = error else {
+            return error.to_string();
+        };
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                format!("it expired on {not_after}, and now is {now}")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                format!("it is not valid before {not_before}, and now is {now}")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                let asked = self.asked.as_deref().unwrap_or("another name");
+                format!(
+                    "`{asked}` was asked for, and it is for {}",
+                    listed(&certificate.names(), "no name at all")
+                )
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                let usages = certificate.usages();
+                let wanted = if self.asked.is_some() {
+                    "server authentication"
+                } else {
+                    "client authentication"
+                };
+                format!("it may not be used for {wanted}, only for {usages}")
+            }
+            CertificateError::UnknownIssuer => self.unknown_issuer(),
+            CertificateError::BadSignature => {
+                "its key did not sign the handshake: the other side does not have it".to_owned()
+            }
+            CertificateError::ApplicationVerificationFailure => {
+                let pinned: Vec<_> = self.pinned.iter().map(described).collect();
+                let presented = described(certificate);
+                format!(
+                    "it is {presented}, and pinned is {}",
+                    listed(&pinned, "none")
+                )
+            }
+            _ if certificate.is_authority() => format!(
+                "it is an authority's own certificate{}, which only a pin accepts",
+                if certificate.names_itself() {
+                    ", signed by itself"
+                } else {
+                    ""
+                }
+            ),
+            other => format!("it is not acceptable ({})", Error::from(other.clone())),
+        }
+    }
+
+    fn unknown_issuer(&self) -> String {
+        let top = self.intermediates.last().map(Certificate::presented);
+        let top = top.as_ref().unwrap_or(self.certificate);
+        if self.certificate.is_authority() && self.certificate.names_itself() {
+            return "it is signed by itself, which only a pin accepts".to_owned();
+        }
+        let trusted = listed(self.trusted, "no authority at all");
+        format!(
+            "its issuer `{}` is not known; trusted is {trusted}",
+            top.issuer()
+        )
+    }
+}
+
+fn described(certificate: &Certificate) -> String {
+    format!("serial {}", certificate.serial())
+}
+
+/// How many names are told.
+const TOLD: usize = 5;
+
+fn listed(names: &[String], none: &str) -> String {
+    let mut shown: Vec<_> = names
+        .iter()
+        .take(TOLD)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.len() > TOLD {
+        shown.push(format!("{} more", names.len() - TOLD));
+    }
+    match shown.as_slice() {
+        [] => none.to_owned(),
+        shown => shown.join(", "),
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.certificate, self.reason)
+    }
+}
