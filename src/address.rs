@@ -111,6 +111,15 @@ impl Address {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 
+    /// Whether what goes there stays on this machine: a Unix socket, a pipe, `localhost`, a loopback address.
+    pub(crate) fn is_local(&self) -> bool {
+        let Self::Tcp { host, .. } = self else {
+            return true;
+        };
+        let ip = host.parse::<std::net::IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+    }
+
     /// The same address, as one that asks for TLS or not.
     pub(crate) fn with_tls(mut self, wanted: bool) -> Self {
         if let Self::Tcp { tls, .. } = &mut self {

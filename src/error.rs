@@ -35,6 +35,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Address,
+    Auth,
     Bind,
     Closed,
     Config,
@@ -84,6 +85,10 @@ impl Error {
         })
     }
 
+    fn cause(&self) -> Option<&Self> {
+        error::Error::source(self)?.downcast_ref()
+    }
+
     /// Our own error that a status was made of.
     pub(crate) fn behind(status: &Status) -> Option<&Self> {
         error::Error::source(status)?.downcast_ref()
@@ -113,6 +118,11 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         let local = || match self.0.kind {
+            // A login that could not reach its server is as such.
+            Kind::Auth => self
+                .cause()
+                .and_then(Self::code)
+                .or(Some(Code::Unauthenticated)),
             Kind::Closed => Some(Code::Cancelled),
             Kind::Connect | Kind::Tls => Some(Code::Unavailable),
             Kind::Timeout => Some(Code::DeadlineExceeded),
@@ -125,6 +135,13 @@ impl Error {
     #[must_use]
     pub fn is_address(&self) -> bool {
         self.0.kind == Kind::Address
+    }
+
+    /// The call had no token to go with: a login or a provider failed. What it failed by is the
+    /// [`source`](error::Error::source), and has the code.
+    #[must_use]
+    pub fn is_auth(&self) -> bool {
+        self.0.kind == Kind::Auth
     }
 
     /// A server could not listen at its address.

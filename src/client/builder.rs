@@ -1,6 +1,7 @@
 //! Building a client.
 
 use crate::address::IntoAddress;
+use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
 use crate::client::config::ClientConfig;
 use crate::client::handle::Client;
@@ -133,6 +134,12 @@ impl ClientBuilder {
     /// ```
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.config.tls = Some(tls);
+        self
+    }
+
+    /// Sends a token with every call. [`connect`](Self::connect) asks for the first one.
+    pub fn auth(mut self, auth: TokenAuth) -> Self {
+        self.config.auth = Some(auth);
         self
     }
 

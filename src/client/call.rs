@@ -3,11 +3,11 @@
 use crate::client::config::ClientConfig;
 use crate::client::stream::{Response, ResponseStream};
 use crate::client::telling::Telling;
+use crate::client::timer::Deadline;
 use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
-use crate::wire::{compression::Compression, metadata, timeout};
+use crate::wire::{compression::Compression, metadata};
 use std::{fmt, pin::Pin, time::Duration};
-use tokio::time::Instant;
 use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -32,8 +32,6 @@ pub(super) struct Settings {
 pub(super) struct Started {
     pub(super) metadata: MetadataMap,
     pub(super) options: CallOptions,
-    pub(super) deadline: Option<Instant>,
-    pub(super) timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -47,27 +45,19 @@ impl Settings {
                 metadata: self.metadata,
                 options: CallOptions {
                     compression,
+                    deadline: Some(Deadline::after(timeout)),
                     ..self.options
                 },
-                deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-                timeout,
             }),
         }
     }
 }
 
 impl Started {
-    /// The tonic request of this call, with the time that is left.
+    /// The tonic request of this call.
     pub(super) fn request<S>(self, messages: S) -> Request<S> {
-        let mut headers = self.metadata.into_headers();
-        let left = self
-            .deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if let Some(left) = left.or(self.timeout) {
-            headers.insert(timeout::GRPC_TIMEOUT, timeout::write(left));
-        }
         let mut request = Request::new(messages);
-        *request.metadata_mut() = MetadataMap::from_headers(headers);
+        *request.metadata_mut() = self.metadata;
         request.extensions_mut().insert(self.options);
         request
     }

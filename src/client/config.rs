@@ -1,6 +1,7 @@
 //! What a client is told before it connects.
 
 use crate::address::Address;
+use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
 use crate::client::tls::ClientTls;
 use crate::wire::compression::Compression;
@@ -40,6 +41,8 @@ pub struct ClientConfig {
     pub compression: Option<Compression>,
     /// TLS. `None` for plaintext, unless the address is an `https://` one. Default: `None`.
     pub tls: Option<ClientTls>,
+    /// The token that every call has. `None` for none. Default: `None`.
+    pub auth: Option<TokenAuth>,
 }
 
 impl Default for ClientConfig {
@@ -53,6 +56,7 @@ impl Default for ClientConfig {
             max_message_size: crate::wire::MESSAGE_LIMIT,
             compression: None,
             tls: None,
+            auth: None,
         }
     }
 }

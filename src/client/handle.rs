@@ -1,6 +1,7 @@
 //! The client.
 
 use crate::address::Address;
+use crate::client::authorize::Authorized;
 use crate::client::call::{Open, Started};
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
@@ -60,37 +61,46 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     config: ClientConfig,
-    transport: Arc<Transport>,
+    authorized: Authorized,
     resolver: Resolver,
 }
 
 impl Client {
-    pub(super) fn new(config: ClientConfig, resolver: Resolver) -> Result<Self, Error> {
+    /// What calls go by has been made already.
+    pub(super) fn of(config: ClientConfig, resolver: Resolver, authorized: Authorized) -> Self {
         let inner = Inner {
-            transport: Arc::new(Transport::new(config.clone())?),
             config,
+            authorized,
             resolver,
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(inner),
-        })
+        }
     }
 
-    /// Waits until there is a connection.
+    fn transport(&self) -> &Arc<Transport> {
+        &self.inner.authorized.transport
+    }
+
+    /// Waits until there is a connection, and a token if there has to be one.
     pub(super) async fn connected(&self) -> Result<(), Error> {
-        self.inner.transport.subchannel.ready(false).await.map(drop)
+        self.transport().subchannel.ready(false).await?;
+        match &self.inner.authorized.credentials {
+            Some(credentials) => credentials.token(false).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Where the server is.
     #[must_use]
     pub fn address(&self) -> &Address {
-        self.inner.transport.address()
+        self.transport().address()
     }
 
     /// The state of the connection, now and whenever it changes.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.inner.transport.subchannel.state()
+        self.transport().subchannel.state()
     }
 
     /// Reads the files that its [`ClientTls`](crate::ClientTls) names again, to tell what is wrong with them. The next dial uses
@@ -102,7 +112,7 @@ impl Client {
     ///
     /// When a file cannot be read, or what it holds is of no use. What was read before is kept then.
     pub fn reload_tls(&self) -> Result<(), Error> {
-        match self.inner.transport.subchannel.tls() {
+        match self.transport().subchannel.tls() {
             Some(tls) => tls.reload(),
             None => Ok(()),
         }
@@ -119,7 +129,7 @@ impl Client {
 
     /// [`close`](Self::close) with a grace of its own.
     pub async fn drain(&self, grace: Duration) {
-        self.inner.transport.subchannel.close(grace).await;
+        self.transport().subchannel.close(grace).await;
     }
 
     pub(super) fn typed<Req, Res>(
@@ -200,11 +210,13 @@ impl Client {
                 metadata: started.metadata.clone(),
             })
         });
-        let Some(deadline) = started.deadline else {
+        let deadline = started.options.deadline;
+        let Some(at) = deadline.and_then(|deadline| deadline.at) else {
             return resolve.await;
         };
-        timeout_at(deadline, resolve).await.unwrap_or_else(|_| {
-            let limit = started.timeout.unwrap_or_default();
+        timeout_at(at, resolve).await.unwrap_or_else(|_| {
+            let limit = deadline.and_then(|deadline| deadline.timeout);
+            let limit = limit.unwrap_or_default();
             let text = format!(
                 "{method} at {} exceeded its deadline of {limit:?} while asking the server's reflection",
                 self.address()
@@ -280,8 +292,8 @@ impl Service<http::Request<Body>> for Client {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let transport = Arc::clone(&self.inner.transport);
-        Box::pin(async move { transport.send(request).await.map_err(Status::from) })
+        let authorized = self.inner.authorized.clone();
+        Box::pin(async move { authorized.send(request).await.map_err(Status::from) })
     }
 }
 

@@ -7,6 +7,9 @@
 //! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `transport`: one HTTP/2 call: the stream and the response body; `timer` its deadline, `about` how its failure is told.
+//! - `auth`: [`TokenAuth`], what a client is told about authentication; `token`: when a token is renewed (pure);
+//!   `credentials`: the token that is held, asked for once; `replay`: a request that can be sent again; `authorize`: calls
+//!   with the token; `login`: the call that gets it.
 //! - `negotiation`: which side of a call compresses with what.
 //! - `upload`: the request's messages on their way.
 //! - `resolver`: which method a name means on this server.
@@ -16,28 +19,35 @@
 //! - `handle`, `verbs`, `builder`, `health`: [`Client`] itself.
 
 mod about;
+mod auth;
+mod authorize;
 mod backoff;
 mod builder;
 mod call;
 mod codec;
 mod config;
 mod connection;
+mod credentials;
 mod dial;
 mod env;
 mod handle;
 mod health;
 mod link;
+mod login;
 mod negotiation;
+mod replay;
 mod resolver;
 mod secure;
 mod stream;
 mod telling;
 mod timer;
 mod tls;
+mod token;
 mod transport;
 mod upload;
 mod verbs;
 
+pub use auth::{Token, TokenAuth};
 pub use backoff::Backoff;
 pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};

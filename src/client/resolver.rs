@@ -36,6 +36,15 @@ impl Resolver {
         Self::Reflection(OnceCell::new())
     }
 
+    /// The same, with nothing asked yet.
+    pub(crate) fn anew(&self) -> Self {
+        match self {
+            Self::Given(schema) => Self::Given(schema.clone()),
+            Self::Reflection(_) => Self::by_reflection(),
+            Self::Schemaless => Self::Schemaless,
+        }
+    }
+
     /// Finds the method `name` with that shape. `ask` asks the server's reflection, at most once for all calls.
     pub(crate) async fn resolve<F>(
         &self,

@@ -8,6 +8,23 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// When a call has to have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// `None` for one that has all the time there is.
+    pub(crate) at: Option<Instant>,
+    /// How long that was when the call was made.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Deadline {
+    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+        // A timeout beyond the clock's end is none.
+        let at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self { at, timeout }
+    }
+}
+
 /// The rest of a call's time. The deadline is one instant, whatever the call is waiting for.
 #[derive(Debug)]
 pub(crate) struct Timer {
@@ -15,11 +32,10 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    pub(crate) fn new(timeout: Option<Duration>) -> Self {
-        // A timeout beyond the clock's end is none.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    pub(crate) fn new(deadline: Option<Deadline>) -> Self {
+        let at = deadline.and_then(|deadline| deadline.at);
         Self {
-            sleep: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+            sleep: at.map(|at| Box::pin(sleep_until(at))),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::client::connection::{Slotted, Subchannel};
 use crate::client::link::Link;
 use crate::client::negotiation::Negotiation;
 use crate::client::secure::Tls;
-use crate::client::timer::Timer;
+use crate::client::timer::{Deadline, Timer};
 use crate::client::tls::ClientTls;
 use crate::client::upload::Upload;
 use crate::error::{Error, Kind};
@@ -16,7 +16,7 @@ use crate::wire::recode::{Recode, RecodeError};
 use crate::wire::{Receive, status, timeout};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Uri,
+    HeaderMap, HeaderValue, Request, Uri,
     header::USER_AGENT,
     request::Parts,
     uri::{Authority, Scheme},
@@ -51,6 +51,8 @@ pub(crate) struct CallOptions {
     pub(crate) idempotent: bool,
     /// What the request is compressed with. (A request without options is compressed as the configuration says.)
     pub(crate) compression: Option<Compression>,
+    /// When it has to have ended. (A request without one has what its headers say, or the configuration.)
+    pub(crate) deadline: Option<Deadline>,
 }
 
 impl Transport {
@@ -82,6 +84,10 @@ impl Transport {
         })
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
     pub(crate) fn address(&self) -> &Address {
         self.subchannel.address()
     }
@@ -95,18 +101,10 @@ impl Transport {
         request: Request<tonic::body::Body>,
     ) -> Result<http::Response<ResponseBody>, Error> {
         let (mut parts, body) = request.into_parts();
-        let options = parts.extensions.remove::<CallOptions>();
-        let options = options.unwrap_or_else(|| CallOptions {
-            compression: self.compression,
-            ..CallOptions::default()
-        });
+        let options = self.options(&mut parts);
+        let about = self.about(&parts, &options);
         let negotiation = Negotiation::open(&mut parts.headers, options.compression);
-        let about = About {
-            path: parts.uri.path().to_owned(),
-            address: self.address().clone(),
-            timeout: timeout::read(&parts.headers).or(self.timeout),
-        };
-        let mut timer = Timer::new(about.timeout);
+        let mut timer = Timer::new(options.deadline);
 
         let ready = timer
             .limit(self.subchannel.ready(options.wait_for_ready))
@@ -153,7 +151,29 @@ impl Transport {
                 _transport: self,
             }),
             about,
+            on_trailers: None,
         }))
+    }
+
+    /// What a request asks for. Its deadline runs from here at the latest.
+    pub(crate) fn options(&self, parts: &mut Parts) -> CallOptions {
+        let options = parts.extensions.remove::<CallOptions>();
+        let mut options = options.unwrap_or_else(|| CallOptions {
+            compression: self.compression,
+            ..CallOptions::default()
+        });
+        options
+            .deadline
+            .get_or_insert_with(|| Deadline::after(timeout::read(&parts.headers).or(self.timeout)));
+        options
+    }
+
+    pub(crate) fn about(&self, parts: &Parts, options: &CallOptions) -> About {
+        About {
+            path: parts.uri.path().to_owned(),
+            address: self.address().clone(),
+            timeout: options.deadline.and_then(|deadline| deadline.timeout),
+        }
     }
 
     /// A request that `h2` did not take: the connection is of no use, or the request is.
@@ -194,7 +214,11 @@ pub struct ResponseBody {
     /// Gone once the last frame is out, so that a body that is kept holds up no [`close`](crate::Client::close).
     open: Option<Open>,
     about: About,
+    /// Told of the trailers.
+    on_trailers: Option<OnTrailers>,
 }
+
+type OnTrailers = Box<dyn FnOnce(&HeaderMap) + Send>;
 
 #[derive(Debug)]
 struct Open {
@@ -204,6 +228,12 @@ struct Open {
     _slot: Slotted,
     /// A stream lives on when the client that opened it is dropped.
     _transport: Arc<Transport>,
+}
+
+impl ResponseBody {
+    pub(crate) fn on_trailers(&mut self, tell: impl FnOnce(&HeaderMap) + Send + 'static) {
+        self.on_trailers = Some(Box::new(tell));
+    }
 }
 
 impl Open {
@@ -246,6 +276,13 @@ impl Body for ResponseBody {
             return Poll::Ready(None);
         };
         let frame = ready!(open.poll_frame(&this.about, cx));
+        if this.on_trailers.is_some()
+            && let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+            && let Some(tell) = this.on_trailers.take()
+        {
+            tell(trailers);
+        }
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             this.open = None;
         }

@@ -2,6 +2,7 @@
 
 use crate::address::IntoAddress;
 use crate::error::{Error, Kind};
+use crate::mock::auth::Auth;
 use crate::mock::backend::Backend;
 use crate::mock::journal::{Redaction, Server};
 use crate::mock::server::{MockServer, Settings};
@@ -59,6 +60,7 @@ impl Default for MockServerBuilder {
             bind: Bind::Tcp,
             schema: None,
             tls: None,
+            auth: None,
             message_limit: MESSAGE_LIMIT,
             journal_limit: JOURNAL_LIMIT,
             redaction: Redaction::default(),
@@ -141,6 +143,13 @@ impl MockServerBuilder {
     #[track_caller]
     pub fn mtls(self) -> Self {
         self.tls(ServerTls::mutual(&Authority::new()))
+    }
+
+    /// Accepts the calls of those that have a token. The key that it stands under is [redacted](Self::redact).
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.settings.redaction.add(auth.key().clone());
+        self.settings.auth = Some(auth);
+        self
     }
 
     /// The services that it mocks. Stubs are checked against it, messages are JSON by it, and reflection tells it.

@@ -1,5 +1,6 @@
 //! Which method is called, and which stub takes the call: as much of the request is read as that needs.
 
+use crate::mock::auth::Auth;
 use crate::mock::journal::{Arrived, Call, Log, Target};
 use crate::mock::mounted::Taken;
 use crate::mock::registry::{Before, Registry};
@@ -17,6 +18,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) schema: Option<&'a Schema>,
     pub(crate) registry: &'a Registry,
     pub(crate) log: &'a Log,
+    pub(crate) auth: Option<&'a Auth>,
     /// Whether a call that no stub takes goes on to a service, which judges its messages itself.
     pub(crate) forwards: bool,
 }
@@ -50,6 +52,11 @@ impl Intake<'_> {
         reader.keep();
         let (call, first) = self.identify(path, arrived, reader).await;
         arriving.is(&call);
+        // Who may not call learns nothing else of the call, not even that it was broken.
+        let refused = match self.auth.map(|auth| auth.admit(&call)) {
+            Some(Err(status)) => Some(Box::new(status)),
+            _ => refused,
+        };
         let first = refused.map_or(first, |status| Err(Refused::With(status)));
         let took = match first {
             Ok(first) => self.choose(&call, first, reader).await,

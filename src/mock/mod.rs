@@ -6,6 +6,7 @@
 //! - `times`, `sequence`: how often, and in which order.
 //! - `stub`: all of it together, as a specification.
 //! - `mounted`: a stub in its place, with its count; `registry`: all of them, and which of them serves a call.
+//! - `auth`: [`Auth`], which callers it accepts; `login`: a stub that issues tokens.
 //! - `dice`: what is random, and the seed that repeats it.
 //! - `explain`: why none does; `verify`: whether all came that was expected.
 //! - `handle`: a mounted stub in the test's hands.
@@ -19,6 +20,7 @@
 //! - `server`, `mounting`, `asserting`, `rotating`, `builder`: [`MockServer`] itself.
 
 mod asserting;
+mod auth;
 mod backend;
 mod builder;
 mod builtin;
@@ -28,6 +30,7 @@ mod explain;
 mod handle;
 mod intake;
 mod journal;
+mod login;
 mod matcher;
 mod mounted;
 mod mounting;
@@ -45,6 +48,7 @@ mod times;
 mod tls;
 mod verify;
 
+pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
 pub use handle::{MountedStub, ScopedStub};

@@ -1,5 +1,6 @@
 //! One call, from its headers to its outcome.
 
+use crate::mock::auth::Auth;
 use crate::mock::backend::{Backend, Passing};
 use crate::mock::builtin::Builtin;
 use crate::mock::dice::Seed;
@@ -34,6 +35,8 @@ pub(crate) struct Service {
     pub(crate) backends: Backends,
     /// `None` for plaintext.
     pub(crate) tls: Option<Tls>,
+    /// `None` for everybody.
+    pub(crate) auth: Option<Auth>,
     pub(crate) message_limit: usize,
     /// What a call gets whose method is known, and that no stub accepts.
     pub(crate) unmatched: Code,
@@ -142,6 +145,13 @@ impl Service {
     async fn serve_builtin(&self, backend: &Backend, parts: Parts, opened: Opened) {
         let call = Call::new(builtin_target(&opened.path), opened.arrived);
         self.log.add(call.clone());
+        if let Some(Err(status)) = self.auth.as_ref().map(|auth| auth.admit(&call)) {
+            let _in_flight = InFlight(call.clone());
+            let took = Err(Refused::With(Box::new(status)));
+            let mut responding = self.responding(call, opened.respond, opened.reader);
+            self.answer(took, &mut responding).await;
+            return;
+        }
         let passing = Passing {
             call,
             parts,
@@ -165,6 +175,7 @@ impl Service {
             schema: self.schema.as_ref(),
             registry: &self.registry,
             log: &self.log,
+            auth: self.auth.as_ref(),
             forwards: behind.is_some(),
         };
         let (call, took) = intake.take(&path, arrived, refused, &mut reader).await;
@@ -181,16 +192,25 @@ impl Service {
                 Box::pin(backend.serve(passing)).await;
             }
             (took, _) => {
-                let mut responding = Responding {
-                    call,
-                    findings: &self.findings,
-                    compression: self.compression,
-                    respond,
-                    reader,
-                    open: false,
-                };
+                let mut responding = self.responding(call, respond, reader);
                 self.answer(took, &mut responding).await;
             }
+        }
+    }
+
+    fn responding(
+        &self,
+        call: Call,
+        respond: SendResponse<Bytes>,
+        reader: Reader,
+    ) -> Responding<'_> {
+        Responding {
+            call,
+            findings: &self.findings,
+            compression: self.compression,
+            respond,
+            reader,
+            open: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::error::Error;
+use crate::mock::auth::Auth;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::connection::{self, Accepted};
@@ -77,6 +78,7 @@ pub(super) struct Settings {
     pub(super) bind: Bind,
     pub(super) schema: Option<Schema>,
     pub(super) tls: Option<ServerTls>,
+    pub(super) auth: Option<Auth>,
     pub(super) message_limit: usize,
     pub(super) journal_limit: usize,
     pub(super) redaction: Redaction,
@@ -116,6 +118,7 @@ impl MockServer {
             findings: Findings::default(),
             backends: Backends::new(settings.proxied),
             tls,
+            auth: settings.auth,
             message_limit: settings.message_limit,
             compression: settings.compression,
             unmatched: settings.unmatched,

@@ -23,6 +23,14 @@ const TAKEN: [&str; 14] = [
     "upgrade",
 ];
 
+/// What has a secret, whoever sends it.
+const SECRET: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+];
+
 /// What carries a response, and is none of its metadata.
 const PLUMBING: [&str; 6] = [
     "content-type",
@@ -51,9 +59,11 @@ pub(crate) fn append(map: &mut MetadataMap, key: &str, value: &str) -> Result<()
         .parse::<AsciiMetadataKey>()
         .ok()
         .zip(value.parse::<AsciiMetadataValue>().ok());
-    let (key, value) = parsed
+    let (key, mut value) = parsed
         .filter(|_| visible)
         .ok_or("an ASCII key without `-bin`, and a value of visible ASCII characters")?;
+    // `{:?}` of a call must not show them.
+    value.set_sensitive(SECRET.contains(&key.as_str()));
     map.append(key, value);
     Ok(())
 }

@@ -11,9 +11,12 @@ const ROWS: &[&[&str]] = &[
     &["net"],
     // Plain data, and what was seen.
     &[
+        "client::auth",
         "client::backoff",
+        "client::replay",
         "client::timer",
         "client::tls",
+        "client::token",
         "mock::journal",
         "mock::times",
         "mock::tls",
@@ -21,7 +24,9 @@ const ROWS: &[&[&str]] = &[
     &[
         "client::about",
         "client::config",
+        "client::credentials",
         "client::secure",
+        "mock::auth",
         "mock::matcher",
         "mock::reading",
         "mock::reply",
@@ -39,6 +44,7 @@ const ROWS: &[&[&str]] = &[
         "client::connection",
         "client::negotiation",
         "client::upload",
+        "mock::login",
         "mock::mounted",
     ],
     &[
@@ -50,6 +56,7 @@ const ROWS: &[&[&str]] = &[
         "mock::registry",
     ],
     &[
+        "client::authorize",
         "client::stream",
         "mock::explain",
         "mock::handle",
@@ -57,6 +64,7 @@ const ROWS: &[&[&str]] = &[
     ],
     &["client::call", "mock::intake", "mock::respond"],
     &["client::handle", "mock::serve"],
+    &["client::login"],
     &["client::builder", "client::verbs", "mock::connection"],
     &["client::health", "mock::server"],
     &["mock::asserting", "mock::mounting", "mock::rotating"],

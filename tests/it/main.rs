@@ -2,6 +2,7 @@
 
 mod address;
 mod architecture;
+mod auth;
 mod bad_input;
 mod calls;
 mod compression;
@@ -30,4 +31,5 @@ mod services;
 mod streams;
 mod stubs;
 mod support;
+mod tls;
 mod verification;

@@ -1,0 +1,112 @@
+//! Calls with the client's token.
+
+use crate::client::about::About;
+use crate::client::credentials::Credentials;
+use crate::client::replay::Copy;
+use crate::client::timer::Timer;
+use crate::client::transport::{CallOptions, ResponseBody, Transport};
+use crate::error::Error;
+use http::{HeaderMap, Request, Response, request::Parts};
+use std::sync::Arc;
+use tonic::{Code, Status, body::Body};
+
+/// Carries calls to one server, each with the client's token if it has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Authorized {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) credentials: Option<Arc<Credentials>>,
+}
+
+impl Authorized {
+    /// [`Transport::send`] with the token, and once more with another if that is refused.
+    pub(crate) async fn send(
+        self,
+        request: Request<Body>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        match self.credentials {
+            // A call that says itself who makes it is left alone.
+            Some(credentials) if !request.headers().contains_key(credentials.key()) => {
+                Box::pin(send_with(self.transport, credentials, request)).await
+            }
+            _ => self.transport.send(request).await,
+        }
+    }
+}
+
+async fn send_with(
+    transport: Arc<Transport>,
+    credentials: Arc<Credentials>,
+    request: Request<Body>,
+) -> Result<Response<ResponseBody>, Error> {
+    let (mut parts, body) = request.into_parts();
+    let options = transport.options(&mut parts);
+    let about = transport.about(&parts, &options);
+    parts.extensions.insert(options);
+    let (copy, body) = if credentials.is_renewable() {
+        let (copy, body) = Copy::of(body);
+        (Some(copy), body)
+    } else {
+        (None, body)
+    };
+    let attempt = Attempt {
+        transport: &transport,
+        credentials: &credentials,
+        about: &about,
+        options,
+    };
+    let again = parts.clone();
+    let (response, refused) = attempt.send(parts, body).await?;
+    match copy.and_then(|copy| copy.again()).filter(|_| refused) {
+        Some(body) => {
+            drop(response);
+            let (response, _) = attempt.send(again, body).await?;
+            Ok(response)
+        }
+        None => Ok(response),
+    }
+}
+
+/// One call, which is made once or twice.
+struct Attempt<'a> {
+    transport: &'a Arc<Transport>,
+    credentials: &'a Arc<Credentials>,
+    about: &'a About,
+    options: CallOptions,
+}
+
+impl Attempt<'_> {
+    /// The response, and whether it is nothing but the refusal of the token.
+    async fn send(
+        &self,
+        mut parts: Parts,
+        body: Body,
+    ) -> Result<(Response<ResponseBody>, bool), Error> {
+        let mut timer = Timer::new(self.options.deadline);
+        let token = self.credentials.token(self.options.wait_for_ready);
+        let held = timer.limit(token).await;
+        let held = held.ok_or_else(|| self.about.late("waiting for a token"))??;
+        let key = self.credentials.key().clone();
+        parts.headers.insert(key, held.value);
+        let sent = Arc::clone(self.transport).send(Request::from_parts(parts, body));
+        let mut response = sent.await?;
+        let refused = is_unauthenticated(response.headers());
+        if refused {
+            self.credentials.refuse(held.generation);
+        } else if self.credentials.is_renewable() {
+            let credentials = Arc::downgrade(self.credentials);
+            response.body_mut().on_trailers(move |trailers| {
+                if let Some(credentials) = credentials.upgrade()
+                    && is_unauthenticated(trailers)
+                {
+                    credentials.refuse(held.generation);
+                }
+            });
+        }
+        Ok((response, refused))
+    }
+}
+
+fn is_unauthenticated(headers: &HeaderMap) -> bool {
+    let status = headers.get(Status::GRPC_STATUS);
+    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::Unauthenticated)
+}
