@@ -61,15 +61,13 @@ impl Transport {
             (None, false) => None,
             (told, _) => Some(told.clone().unwrap_or_else(ClientTls::of_address)),
         };
-        let authority = tls
-            .as_ref()
-            .and_then(|tls| tls.server_name.clone())
-            .unwrap_or_else(|| config.address.authority());
+        let named = tls.as_ref().and_then(|tls| tls.server_name.clone());
+        let tls = tls.map(|tls| Tls::new(tls, &config.address)).transpose()?;
+        let authority = named.unwrap_or_else(|| config.address.authority());
         let authority = Authority::try_from(authority.as_str()).map_err(|error| {
             let text = format!("`{authority}` cannot be the authority of a call");
             Error::new(Kind::Address, text).caused_by(error)
         })?;
-        let tls = tls.map(|tls| Tls::new(tls, &config.address)).transpose()?;
         Ok(Self {
             timeout: config.timeout,
             message_limit: config.max_message_size,

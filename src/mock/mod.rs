@@ -78,7 +78,8 @@ pub use verify::Report;
 /// ```
 pub mod matchers {
     pub use crate::mock::matcher::{
-        Expectation, IntoExpectation, IntoTextExpectation, MatcherList, TextExpectation, all, any,
+        CertificateExpectation, Expectation, IntoCertificateExpectation, IntoExpectation,
+        IntoTextExpectation, MatcherList, TextExpectation, all, any, client_certificate,
         connection, deadline, every_message, field, how, json, json_subset, message, message_count,
         metadata, metadata_bin, no_deadline, no_metadata, not, peer, request, some_message, typed,
     };

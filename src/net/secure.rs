@@ -10,7 +10,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -132,7 +132,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secure<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, stream => stream.poll_read(cx, buf))
+        match ready!(each!(self, stream => stream.poll_read(cx, buf))) {
+            // A peer that is gone without a word. HTTP/2 sees by itself what is missing.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            read => Poll::Ready(read),
+        }
     }
 }
 

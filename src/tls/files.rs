@@ -29,8 +29,11 @@ const CA: &str = "ca.pem";
 
 impl IdentityFiles {
     pub(super) fn write(identity: &Identity) -> Result<Self, Error> {
-        let dir = tempfile::Builder::new().prefix("rpcplugin-tls-").tempdir();
-        let dir = dir.map_err(|error| {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("rpcplugin-tls-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let dir = builder.tempdir().map_err(|error| {
             Error::new(
                 Kind::Config,
                 "cannot make a temporary directory for certificates",

@@ -213,7 +213,7 @@ fn without_dates(text: &str) -> String {
     let words = text.split_inclusive([' ', ',']);
     words
         .map(|word| match word.find('Z') {
-            Some(19) => format!("DATE{}", &word[20..]),
+            Some(19) if word[10..].starts_with('T') => format!("DATE{}", &word[20..]),
             _ => word.to_owned(),
         })
         .collect()

@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::mock::journal::{Call, REDACTED, text};
 use crate::mock::matcher::rule::{Matcher, Mismatch};
+use crate::tls::Certificate;
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use http::HeaderValue;
 use std::{
@@ -61,6 +62,20 @@ pub fn peer(accepts: impl Fn(&Address) -> bool + Send + Sync) -> impl Matcher {
     Peer(accepts)
 }
 
+/// The client has a [certificate](Call::client_certificate) with this name, as common name or alternative name; or one that
+/// satisfies a closure.
+///
+/// ```
+/// use rpcplugin_testkit::{Certificate, Stub, json, matchers::client_certificate};
+///
+/// Stub::method("Get").when(client_certificate("worker-1")).reply(json!({"value": 1}));
+/// Stub::method("Get").when(client_certificate(|of: &Certificate| of.issuer() == "CN=old CA")).reply(json!({}));
+/// ```
+#[must_use]
+pub fn client_certificate<How>(expected: impl IntoCertificateExpectation<How>) -> impl Matcher {
+    ClientCertificate(expected.into_expectation())
+}
+
 /// The call came on this [connection](Call::connection_id), counted from 1.
 #[must_use]
 pub fn connection(id: u64) -> impl Matcher {
@@ -106,6 +121,80 @@ impl<F: Fn(&str) -> bool + Send + Sync + 'static>
 {
     fn into_expectation(self) -> TextExpectation {
         TextExpectation(Inner::Closure(Box::new(self)))
+    }
+}
+
+/// The name of a certificate, or a closure that accepts one. See [`client_certificate`].
+///
+/// `How` tells the two apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an expectation of a certificate",
+    note = "expected a name, or a closure whose argument type is written out: `|of: &Certificate| …`"
+)]
+pub trait IntoCertificateExpectation<How> {
+    /// The expectation.
+    fn into_expectation(self) -> CertificateExpectation;
+}
+
+/// What a certificate must be. See [`IntoCertificateExpectation`].
+pub struct CertificateExpectation(Expected);
+
+enum Expected {
+    Closure(Box<dyn Fn(&Certificate) -> bool + Send + Sync>),
+    Name(String),
+}
+
+impl Debug for CertificateExpectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Expected::Closure(_) => f.write_str("a closure over the client's certificate"),
+            Expected::Name(name) => write!(f, "a client certificate for `{name}`"),
+        }
+    }
+}
+
+impl<T: Into<String>> IntoCertificateExpectation<crate::mock::matcher::how::Value> for T {
+    fn into_expectation(self) -> CertificateExpectation {
+        CertificateExpectation(Expected::Name(self.into()))
+    }
+}
+
+impl<F: Fn(&Certificate) -> bool + Send + Sync + 'static>
+    IntoCertificateExpectation<crate::mock::matcher::how::Closure> for F
+{
+    fn into_expectation(self) -> CertificateExpectation {
+        CertificateExpectation(Expected::Closure(Box::new(self)))
+    }
+}
+
+struct ClientCertificate(CertificateExpectation);
+
+impl Matcher for ClientCertificate {
+    fn matches(&self, call: &Call) -> bool {
+        let accepted = |certificate: &Certificate| match &self.0.0 {
+            Expected::Closure(accepts) => accepts(certificate),
+            Expected::Name(name) => certificate.has_name(name),
+        };
+        call.client_certificate().is_some_and(accepted)
+    }
+
+    fn describe(&self) -> String {
+        format!("{:?}", self.0)
+    }
+
+    fn mismatch(&self, call: &Call) -> Mismatch {
+        Mismatch::new(match (call.client_certificate(), &self.0.0) {
+            (None, _) => "the client has no certificate".to_owned(),
+            (Some(came), Expected::Closure(_)) => format!("the closure does not accept {came}"),
+            (Some(came), Expected::Name(name)) => {
+                let names = came.names().join(", ");
+                format!("wanted `{name}`, came {came} with the names [{names}]")
+            }
+        })
+    }
+
+    fn reads_messages(&self) -> bool {
+        false
     }
 }
 
