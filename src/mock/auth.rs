@@ -109,6 +109,7 @@ impl Auth {
                 id: u64::MAX,
                 name: Some("auth".to_owned()),
                 label: "auth".to_owned(),
+                secret: true,
             }),
         }
     }

@@ -278,6 +278,7 @@ impl MockServerBuilder {
             id: u64::MAX,
             label: name.clone(),
             name: Some(name),
+            secret: false,
         };
         self.settings.proxied = Some(Arc::new(backend.recorded_as(server)));
         self.schema_source = Some(Arc::new(schema));

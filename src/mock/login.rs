@@ -12,7 +12,7 @@ impl Auth {
     /// A stub for a method that is open to everybody and issues a token: to a call with exactly these arguments it replies
     /// `token`, and `expires_in` seconds if the grant has an end; to any other `UNAUTHENTICATED`.
     ///
-    /// It is what [`TokenAuth::login`](crate::TokenAuth::login) calls. Mount it on the server that this guards.
+    /// Its messages are [secret](Stub::secret). It is what [`TokenAuth::login`](crate::TokenAuth::login) calls. Mount it on the server that this guards.
     ///
     /// ```
     /// use rpcplugin_testkit::{Auth, Grant, MockServer, json};
@@ -30,12 +30,14 @@ impl Auth {
     /// assert_eq!(reply["expires_in"], 60);
     /// # }
     /// ```
+    #[track_caller]
     pub fn login(&self, method: impl Into<String>, arguments: Value, grant: Grant) -> Stub {
         let method = method.into();
         self.open(method.clone());
         let auth = self.clone();
         let name = method.clone();
-        Stub::method(method).reply(move |call: &Call| {
+        let stub = Stub::method(method).secret();
+        stub.reply(move |call: &Call| {
             if *call != (name.as_str(), arguments.clone()) {
                 let refusal = Status::unauthenticated("the credentials are wrong");
                 return Reply::from(refusal);

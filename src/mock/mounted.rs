@@ -96,6 +96,7 @@ impl Mounted {
                 id,
                 name: stub.name,
                 label,
+                secret: stub.secret,
             }),
             method: method.or(stub.method),
             request_hash: request_hash(&stub.conditions),

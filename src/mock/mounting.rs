@@ -130,6 +130,7 @@ impl MockServer {
             id: self.service.registry.next_id(),
             name: Some(S::NAME.to_owned()),
             label: format!("service {} ({place})", S::NAME),
+            secret: false,
         };
         let backend = Backend::tonic(service).recorded_as(server);
         self.service.backends.add(S::NAME, backend);

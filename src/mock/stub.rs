@@ -46,6 +46,7 @@ pub struct Stub {
     pub(crate) priority: i32,
     pub(crate) sequence: Option<Sequence>,
     pub(crate) name: Option<String>,
+    pub(crate) secret: bool,
     /// Where it is from, when that is no line of a test.
     origin: Option<String>,
     place: &'static Location<'static>,
@@ -90,6 +91,7 @@ impl Stub {
             priority: 0,
             sequence: None,
             name: None,
+            secret: false,
             origin: None,
             place: Location::caller(),
         }
@@ -185,6 +187,12 @@ impl Stub {
         self
     }
 
+    /// The messages of its calls are secrets: they are recorded, and neither printed nor [saved](crate::Journal::save).
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// What stands for its place in messages.
     pub(crate) fn from(mut self, origin: String) -> Self {
         self.origin = Some(origin);
@@ -245,8 +253,12 @@ impl Condition {
 impl fmt::Debug for Stub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let conditions = self.conditions.iter().map(|one| one.matcher.describe());
-        f.debug_struct("Stub")
-            .field("label", &self.label(self.place))
+        let mut shown = f.debug_struct("Stub");
+        shown.field("label", &self.label(self.place));
+        if self.secret {
+            return shown.finish_non_exhaustive();
+        }
+        shown
             .field("conditions", &conditions.collect::<Vec<_>>())
             .field("replies", &self.replies)
             .finish_non_exhaustive()

@@ -57,10 +57,10 @@ impl fmt::Display for Defect {
         f.write_str(match self {
             Self::Expired => "expired",
             Self::NotYetValid => "not yet valid",
-            Self::WrongName => "wrong name",
+            Self::WrongName => "for another name",
             Self::OtherAuthority => "signed by another authority",
-            Self::WrongUsage => "wrong key usage",
-            Self::WrongKey => "key of another certificate",
+            Self::WrongUsage => "for another use",
+            Self::WrongKey => "without its own key",
             Self::SelfSigned => "self-signed, as by AutoMTLS",
         })
     }

@@ -78,10 +78,11 @@ impl Examined<'_> {
                 "its key did not sign the handshake: the other side does not have it".to_owned()
             }
             CertificateError::ApplicationVerificationFailure => {
-                let pinned: Vec<_> = self.pinned.iter().map(described).collect();
-                let presented = described(certificate);
+                let pinned = self.pinned.iter().map(|pinned| pinned.serial().to_owned());
+                let pinned: Vec<_> = pinned.collect();
                 format!(
-                    "it is {presented}, and pinned is {}",
+                    "its serial number is `{}`, and pinned is {}",
+                    certificate.serial(),
                     listed(&pinned, "none")
                 )
             }
@@ -109,10 +110,6 @@ impl Examined<'_> {
             top.issuer()
         )
     }
-}
-
-fn described(certificate: &Certificate) -> String {
-    format!("serial {}", certificate.serial())
 }
 
 /// How many names are told.

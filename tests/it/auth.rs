@@ -434,6 +434,7 @@ async fn the_reply_of_a_login_is_read_leniently_and_never_repeated() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn fixed_tokens_and_keys_are_sent_as_they_are_told_unless_the_call_has_its_own() {
     let cases = [
         (
@@ -638,6 +639,7 @@ async fn waiting_for_a_token_is_within_the_deadline_of_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn the_mock_tells_what_is_wrong_with_a_token() {
     let auth = Auth::tokens();
     auth.accept("good", Grant::new());
@@ -789,6 +791,45 @@ async fn a_login_finds_its_method_by_reflection() {
         "{error}"
     );
     assert_eq!(server.calls_to("Echo.Say").len(), 1);
+}
+
+/// A failing test prints its journal, and CI keeps what it prints.
+#[tokio::test]
+async fn a_login_is_recorded_and_neither_printed_nor_saved() {
+    let (server, auth) = guarded(Grant::new()).await;
+    let client = within(logging_in(&server).connect()).await.unwrap();
+    client.call("Process", json!({"n": 1})).await.unwrap();
+    auth.revoke_all();
+    client.call("Process", json!({"n": 2})).await.unwrap();
+    let calls = server.calls();
+    let token = calls[0].reply().unwrap()["token"].clone();
+    assert_eq!(calls[0], (LOGIN, json!({"api_key": "k-1"})));
+    let shown = format!("{} {calls:?} {calls:#?}", server.journal());
+    assert!(
+        shown.contains(r#"("auth.Authenticate", secret) from memory:"#),
+        "{shown}"
+    );
+    assert!(
+        shown.contains(r#"("Process", no request) from memory:"#),
+        "{shown}"
+    );
+    let secrets = [token.as_str().unwrap(), "k-1", "token-"];
+    assert!(
+        secrets.iter().all(|secret| !shown.contains(secret)),
+        "{shown}"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recording.json");
+    server.journal().save(&path).unwrap();
+    let saved = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        secrets.iter().all(|secret| !saved.contains(secret)),
+        "{saved}"
+    );
+    assert_eq!(saved.matches(r#""method": "#).count(), 2, "{saved}");
+    let stub = Stub::method("Other").secret().reply(json!({"a": "SECRET"}));
+    assert!(!format!("{stub:?}").contains("SECRET"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod recordings;
 mod reflection;
 mod replies;
 mod schema;
+mod seed;
 mod sequences;
 mod services;
 mod streams;

@@ -44,6 +44,46 @@ mod typed {
     }
 }
 
+mod secure {
+    use rpcplugin_testkit::{Auth, Authority, Client, ClientTls, Defect, Grant, MockServer};
+    use rpcplugin_testkit::{ServerTls, Stub, TokenAuth, json};
+
+    #[tokio::test]
+    async fn logs_in_over_mutual_tls_and_refuses_an_expired_server() {
+        let authority = Authority::new();
+        let auth = Auth::tokens();
+        let server = MockServer::builder()
+            .tls(ServerTls::mutual(&authority)) // or .mtls(), and server.client() has it all
+            .auth(auth.clone())
+            .start()
+            .await;
+        server.mount(auth.login("auth.Authenticate", json!({"api_key": "k-1"}), Grant::new()));
+        server.mount(Stub::method("Process").reply(json!({"done": true})));
+
+        let tls = ClientTls::new()
+            .roots(&authority)
+            .identity(authority.client("worker-1"));
+        let client = Client::builder()
+            .address(server.address())
+            .tls(tls.clone())
+            .auth(TokenAuth::login(
+                "auth.Authenticate",
+                json!({"api_key": "k-1"}),
+            ))
+            .connect()
+            .await
+            .unwrap();
+        client.call("Process", json!({})).await.unwrap();
+        let caller = server.calls()[1].client_certificate().cloned().unwrap();
+        assert_eq!(caller.subject(), "CN=worker-1");
+
+        let expired = authority.server_with(Defect::Expired);
+        let server = MockServer::builder().tls(expired).start().await;
+        let builder = Client::builder().address(server.address()).tls(tls);
+        assert!(builder.connect().await.unwrap_err().is_tls());
+    }
+}
+
 mod stream {
     use rpcplugin_testkit::{MockServer, Reply, Status, Stub, json};
 
@@ -109,7 +149,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),

@@ -126,7 +126,7 @@ async fn pinned_certificates_are_accepted_whatever_they_say_and_no_others() {
         let error = within(pinning(&stranger, &host)).await.unwrap_err();
         let expected = format!(
             "no TLS with {}: this client refuses the server's certificate CN=localhost,O=HashiCorp: \
-             it is serial {}, and pinned is `serial {}`",
+             its serial number is `{}`, and pinned is `{}`",
             server.address(),
             serial(&plugin),
             serial(&stranger)

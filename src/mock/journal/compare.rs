@@ -71,17 +71,22 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
             let mut tuple = f.debug_tuple("");
+            if self.is_secret() {
+                return tuple.field(&self.method()).field(&"secret").finish();
+            }
             return tuple.field(&self.method()).field(&self.sparse()).finish();
         }
-        let requests = self.requests();
+        let (requests, secret) = (self.requests(), self.is_secret());
         write!(f, "({:?}, ", self.method())?;
         match (
+            secret && !requests.is_empty(),
             self.shape().is_some_and(Shape::streams_requests),
             requests.as_slice(),
         ) {
-            (false, []) => f.write_str("no request")?,
-            (false, [only]) => write!(f, "{only:?}")?,
-            (_, many) => write_many(f, many)?,
+            (true, ..) => f.write_str("secret")?,
+            (_, false, []) => f.write_str("no request")?,
+            (_, false, [only]) => write!(f, "{only:?}")?,
+            (_, _, many) => write_many(f, many)?,
         }
         write!(f, ") from {} → ", self.peer())?;
         match self.outcome() {
@@ -90,6 +95,7 @@ impl fmt::Debug for Call {
         }
         match self.replies().as_slice() {
             [] => Ok(()),
+            _ if secret => f.write_str(" secret"),
             [only] => write!(f, " {only:?}"),
             many => {
                 f.write_str(" ")?;

@@ -157,6 +157,12 @@ impl Call {
         self.tell();
     }
 
+    /// Whether its messages are neither printed nor saved.
+    pub(crate) fn is_secret(&self) -> bool {
+        let progress = self.progress();
+        progress.server.as_ref().is_some_and(|server| server.secret)
+    }
+
     /// The number of what serves it.
     pub(crate) fn server_id(&self) -> Option<u64> {
         self.progress().server.as_ref().map(|server| server.id)

@@ -49,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) name: Option<String>,
     /// The name and the place where it was mounted, for people.
     pub(crate) label: String,
+    /// Whether the messages of its calls are neither printed nor saved.
+    pub(crate) secret: bool,
 }
 
 impl Server {

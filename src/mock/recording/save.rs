@@ -14,7 +14,8 @@ impl Journal {
     /// The file is JSON to be read, reviewed and edited. It has each call's method, metadata without
     /// [secrets](crate::mock::MockServerBuilder::redact), messages, status and trailers, and nothing that is different in the next
     /// recording, such as times or ports. Messages are JSON where the mock has their schema, else base64. Calls that nothing
-    /// served are left out, and so are those to the mock's own services; one that has not ended is saved, and replayed, up to where it
+    /// served are left out, and so are those to the mock's own services, those of [secret stubs](crate::Stub::secret), and those
+    /// that [`Auth`](crate::Auth) refused; one that has not ended is saved, and replayed, up to where it
     /// is. Directories are made as needed.
     ///
     /// ```
@@ -52,7 +53,9 @@ impl Journal {
                 "of {dropped} calls it had no room: raise its `journal_limit`"
             )));
         }
-        let served = calls.iter().filter(|call| call.server_id().is_some());
+        let served = calls
+            .iter()
+            .filter(|call| call.server_id().is_some() && !call.is_secret());
         let calls: Vec<Value> = served.map(|call| Recorded::of(call).to_json()).collect();
         let recording = json!({"calls": calls, "format": FORMAT});
         let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
