@@ -2,10 +2,10 @@
 
 use crate::support::within;
 use rpcplugin_testkit::{
-    Address, Authority, Client, ClientConfig, ClientTls, Error, Identity, MockServer, ServerTls,
+    Address, Authority, Client, ClientConfig, Error, Identity, MockServer, ServerTls,
     client::Backoff, tls::Pem,
 };
-use std::{cell::RefCell, error, fs, io, net::TcpListener, time::Duration};
+use std::{cell::RefCell, error, fs, io, time::Duration};
 use tempfile::NamedTempFile;
 
 /// What no text of an error and no `{:?}` may contain.
@@ -472,7 +472,7 @@ fn debug_never_shows_a_key() {
 #[cfg(not(feature = "system-roots"))]
 #[tokio::test]
 async fn tls_without_trust_is_refused_before_anything_is_dialled() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let at = listener.local_addr().unwrap();
     let cases = [
@@ -481,7 +481,9 @@ async fn tls_without_trust_is_refused_before_anything_is_dialled() {
             format!("https://{at}"),
         ),
         (
-            Client::builder().address(at).tls(ClientTls::new()),
+            Client::builder()
+                .address(at)
+                .tls(rpcplugin_testkit::ClientTls::new()),
             at.to_string(),
         ),
     ];

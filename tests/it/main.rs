@@ -33,6 +33,8 @@ mod services;
 mod streams;
 mod stubs;
 mod support;
+#[cfg(feature = "system-roots")]
+mod system_roots;
 mod tls;
 mod tls_changes;
 mod verification;

@@ -1,0 +1,91 @@
+//! The roots of this machine, which the environment names, so each test has a process of its own.
+
+use crate::support::within;
+use rpcplugin_testkit::{Authority, Client, ClientConfig, Identity, MockServer};
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+const FILES: &str = "TESTKIT_TLS_FILES";
+
+/// Runs an ignored test of this file with these roots.
+fn run(test: &str, roots: &std::path::Path, files: &std::path::Path) -> Output {
+    let mut command = Command::new(env::current_exe().expect("this test is a program"));
+    command.args(["--exact", &format!("system_roots::{test}"), "--ignored"]);
+    command
+        .env("SSL_CERT_FILE", roots)
+        .env_remove("SSL_CERT_DIR");
+    command.env(FILES, files).output().expect("it runs")
+}
+
+#[test]
+fn the_roots_of_the_machine_are_trusted_and_no_others() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (server, stranger) = (authority.localhost(), other.localhost());
+    let (files, strange) = (server.files().unwrap(), stranger.files().unwrap());
+    for (test, roots) in [
+        ("a_server_that_the_machine_trusts", files.ca()),
+        ("a_server_that_the_machine_does_not_trust", strange.ca()),
+        ("a_machine_without_roots", files.key()),
+    ] {
+        let output = run(test, &roots, files.dir());
+        assert!(
+            output.status.success(),
+            "{test}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+            "{test}"
+        );
+    }
+}
+
+async fn server() -> MockServer {
+    let files = PathBuf::from(env::var_os(FILES).expect("it is run by the test above"));
+    let identity = Identity::from_files(files.join("cert.pem"), files.join("key.pem"));
+    MockServer::builder()
+        .tls(identity.expect("it was written"))
+        .start()
+        .await
+}
+
+/// By its address alone, and by the environment without `PLUGIN_CA_CERT`.
+#[tokio::test]
+#[ignore = "run by the test above, in a process of its own"]
+async fn a_server_that_the_machine_trusts() {
+    let server = server().await;
+    let client = within(Client::connect(server.uri())).await.unwrap();
+    within(client.health_check()).await.unwrap();
+    let on = |name: &str| Ok((name == "PLUGIN_USE_TLS").then(|| "on".to_owned()));
+    let mut config = ClientConfig::from_vars("PLUGIN_", on).unwrap();
+    config.address = server.address().clone();
+    within(Client::builder().config(config).connect())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, in a process of its own"]
+async fn a_server_that_the_machine_does_not_trust() {
+    let error = within(Client::connect(server().await.uri()))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("trusted is `any of 1 system roots`"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, in a process of its own"]
+async fn a_machine_without_roots() {
+    let error = within(Client::connect(server().await.uri()))
+        .await
+        .unwrap_err();
+    assert!(error.is_config(), "{error:?}");
+}
