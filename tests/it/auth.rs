@@ -5,8 +5,8 @@ use echo::echo_client::EchoClient;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{ClientBuilder, Token};
 use rpcplugin_testkit::{
-    Auth, Call, CallStream, Client, Code, Error, Grant, MockServer, Outcome, Reply, Status, Stub,
-    TokenAuth, json,
+    Auth, Call, CallStream, Client, Code, Compression, Error, Grant, MockServer, Outcome, Reply,
+    Status, Stub, TokenAuth, json,
 };
 use std::{
     error, io,
@@ -329,6 +329,52 @@ async fn a_request_that_cannot_be_sent_again_is_refused_and_the_next_call_has_an
         Some(Code::Unauthenticated)
     );
     assert_eq!(server.calls_to(LOGIN).len(), 2);
+}
+
+/// What is kept is the request before it is compressed.
+#[tokio::test]
+async fn a_compressed_request_is_made_again_as_it_was() {
+    let (server, auth) = guarded(Grant::new()).await;
+    let builder = logging_in(&server).compression(Compression::Gzip);
+    let client = within(builder.connect()).await.unwrap();
+    auth.revoke_all();
+    let request = json!({"text": "x".repeat(10_000)});
+    within(client.call("Process", request.clone()).into_future())
+        .await
+        .unwrap();
+    let calls = server.calls_to("Process");
+    assert_eq!((calls.len(), calls[1].request()), (2, request));
+    assert!(calls[1].requests()[0].is_compressed());
+}
+
+/// The mock passes calls on with a token of its own, over TLS, and not with what its clients sent.
+#[tokio::test]
+async fn a_proxy_authenticates_to_the_server_behind_it() {
+    let auth = Auth::bearer("t");
+    let real = MockServer::builder()
+        .mtls()
+        .auth(auth.clone())
+        .schema(echo_schema());
+    let real = real.start().await;
+    real.mount(Stub::any().reply(json!({"message": "real"})).times(0..));
+    let behind = Client::builder().address(real.address());
+    let behind = behind
+        .tls(real.client_tls().unwrap())
+        .auth(TokenAuth::bearer("t"));
+    let proxy = MockServer::builder()
+        .memory()
+        .proxy_with(behind)
+        .start()
+        .await;
+    let client = proxy.client().await;
+    let call = || client.call("Echo.Say", json!({"message": "a"}));
+    let reply = within(call().into_future()).await.unwrap();
+    assert_eq!(reply["message"], "real");
+    auth.revoke("t");
+    let error = within(call().into_future()).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::Unauthenticated));
+    assert_eq!(proxy.calls().len(), 2);
+    assert_eq!(real.journal().from_client("test client").len(), 2);
 }
 
 /// A refusal that comes as trailers, after headers, cannot be told from the end of any other call until then.
