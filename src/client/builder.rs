@@ -179,7 +179,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// When something given to the builder is malformed, or no connection can be made within the connect timeout.
+    /// When something given to the builder is malformed, no connection can be made within the connect timeout, or no
+    /// [token](Self::auth) can be had.
     pub async fn connect(self) -> Result<Client, Error> {
         let client = self.connect_lazy()?;
         client.connected().await?;

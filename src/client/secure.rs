@@ -4,7 +4,9 @@ use crate::address::Address;
 use crate::client::tls::{ClientTls, Source};
 use crate::error::{Error, Kind};
 use crate::net::{ALPN, Secure, Stream};
-use crate::tls::{CheckServer, Failure, Identity, Refusals, Side, TlsVersion, Trust, provider};
+use crate::tls::{
+    CheckServer, Failure, Identity, Refusals, Side, TlsVersion, Trust, provider, unusable,
+};
 use rustls::{
     ClientConfig,
     client::Resumption,
@@ -43,7 +45,7 @@ impl Tls {
         if loaded.trust.is_nobody() {
             let text = format!(
                 "TLS with {address} needs something to check the server's certificate against: \
-                 give `ClientTls` its `.roots(..)` or `.pinned(..)`{}",
+                 give `Client::builder()` its `.tls(ClientTls::new().roots(..))`, or `.pinned(..)`{}",
                 if cfg!(feature = "system-roots") {
                     ", or `.system_roots()`"
                 } else {
@@ -168,14 +170,6 @@ fn server_name(told: &ClientTls, address: &Address) -> Result<ServerName<'static
 
 pub(crate) fn tls_error(address: &Address, why: &str) -> Error {
     Error::new(Kind::Tls, format!("no TLS with {address}: {why}"))
-}
-
-fn unusable(error: rustls::Error) -> Error {
-    Error::new(
-        Kind::Config,
-        "the provider of TLS's cryptography is of no use",
-    )
-    .caused_by(error)
 }
 
 #[cfg(feature = "system-roots")]

@@ -1,10 +1,10 @@
 //! What a mock is told about TLS.
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::net::ALPN;
 use crate::tls::{
     Authority, Certificate, CheckClient, Demand, Failure, Identity, Refusal, Refusals, Roots, Side,
-    TlsVersion, Trust, provider,
+    TlsVersion, Trust, provider, unusable,
 };
 use rustls::{ServerConfig, server::NoServerSessionStorage, sign::SingleCertAndKey};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,10 +173,7 @@ impl Terms {
         let identity = SingleCertAndKey::from(self.told.identity.certified());
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&TlsVersion::allowed(self.told.only))
-            .map_err(|error| {
-                let text = "the provider of TLS's cryptography is of no use";
-                Error::new(Kind::Config, text).caused_by(error)
-            })?
+            .map_err(unusable)?
             .with_client_cert_verifier(Arc::new(check))
             .with_cert_resolver(Arc::new(identity));
         config.alpn_protocols = vec![ALPN.to_vec()];

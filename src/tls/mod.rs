@@ -59,7 +59,7 @@ pub(crate) use failure::{Failure, Side};
 pub use files::IdentityFiles;
 pub use identity::Identity;
 pub use pem::Pem;
-pub(crate) use provider::provider;
+pub(crate) use provider::{provider, unusable};
 pub(crate) use refusal::{Refusal, Refusals};
 pub use roots::Roots;
 pub(crate) use trust::{CheckClient, CheckServer, Demand, Trust};

@@ -1,5 +1,6 @@
 //! Which cryptography TLS is done with.
 
+use crate::error::{Error, Kind};
 use rustls::crypto::CryptoProvider;
 #[cfg(feature = "aws-lc")]
 use rustls::crypto::aws_lc_rs as chosen;
@@ -15,4 +16,10 @@ compile_error!("rpcplugin-testkit needs one of its features `ring` (a default on
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(chosen::default_provider())))
+}
+
+/// The provider has nothing for the versions that are to be spoken.
+pub(crate) fn unusable(error: rustls::Error) -> Error {
+    let text = "the provider of TLS's cryptography is of no use";
+    Error::new(Kind::Config, text).caused_by(error)
 }

@@ -490,7 +490,7 @@ async fn tls_without_trust_is_refused_before_anything_is_dialled() {
     for (builder, asked) in cases {
         let expected = format!(
             "TLS with {asked} needs something to check the server's certificate against: \
-             give `ClientTls` its `.roots(..)` or `.pinned(..)`"
+             give `Client::builder()` its `.tls(ClientTls::new().roots(..))`, or `.pinned(..)`"
         );
         let connected = within(builder.clone().connect()).await;
         for error in [connected.unwrap_err(), builder.connect_lazy().unwrap_err()] {
