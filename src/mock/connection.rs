@@ -3,13 +3,13 @@
 use crate::address::Address;
 use crate::mock::journal::{Connection, RefusedConnection};
 use crate::mock::serve::Service;
-use crate::mock::tls::Terms;
-use crate::net::{Notes, Secure, Switched, Tapped};
+use crate::mock::tls::{Terms, Tls};
+use crate::net::{Notes, Secure, Switched, Tapped, Wish, Wishes};
 use crate::tls::{Certificate, Refusals};
 use crate::wire::authority::Mender;
 use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
 use h2::server::Builder;
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 use tokio::time::Instant;
 
 /// Who connected.
@@ -19,42 +19,48 @@ pub(crate) struct Accepted {
     pub(crate) peer: Address,
 }
 
-/// Serves a connection until the client ends it or it is cut. Each call has a task of its own, so that a slow one delays
-/// nobody.
+/// Serves a connection until the client ends it, it is cut, or it has said good-bye and its last call has ended. Each call
+/// has a task of its own, so that a slow one delays nobody.
 pub(crate) async fn serve(stream: Switched, accepted: Accepted, service: Arc<Service>) {
-    let cut = stream.when_cut();
-    tokio::select! {
+    let wishes = stream.wishes();
+    let opening = open(stream, accepted, &service);
+    let opened = tokio::select! {
         biased;
-        () = cut => {}
-        () = opened(stream, accepted, &service) => {}
-    }
-}
-
-async fn opened(stream: Switched, accepted: Accepted, service: &Arc<Service>) {
-    let terms = service.tls.as_ref().map(|tls| tls.terms());
-    let stream = match terms {
-        None => Secure::Plain(stream),
-        Some(terms) => match Box::pin(handshake(stream, &terms, &accepted, service)).await {
-            Some(stream) => stream,
-            None => return,
-        },
+        // There is nobody yet to say good-bye to.
+        _ = wishes.next() => return,
+        opened = opening => opened,
     };
-    let Accepted { id, peer } = accepted;
-    let connection = Arc::new(Connection {
-        id,
-        certificate: stream.peer_certificate().map(Certificate::presented),
-        shared: Arc::clone(&service.log.shared),
-        peer,
-    });
+    let Some((stream, connection)) = opened else {
+        return;
+    };
     let notes = Notes::default();
     // Only there does gRPC's C core send an authority that `h2` does not take.
     let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
     let tapped = Tapped::new(stream, notes.clone(), mender);
-    if let Err(error) = accept(tapped, &connection, service).await {
-        tracing::debug!(peer = %connection.peer, id, %error, "connection ended");
+    if let Err(error) = accept(tapped, &wishes, &connection, &service).await {
+        tracing::debug!(peer = %connection.peer, id = connection.id, %error, "connection ended");
         // The socket is not closed yet: who sees it closed finds the line in the journal.
-        note_foreign(&notes, &connection, service);
+        note_foreign(&notes, &connection, &service);
     }
+}
+
+/// The stream that HTTP/2 is spoken over, and what is known of it. `None`, when it has no TLS where it has to.
+async fn open(
+    stream: Switched,
+    accepted: Accepted,
+    service: &Arc<Service>,
+) -> Option<(Secure<Switched>, Arc<Connection>)> {
+    let stream = match service.tls.as_ref().map(Tls::terms) {
+        None => Secure::Plain(stream),
+        Some(terms) => Box::pin(handshake(stream, &terms, &accepted, service)).await?,
+    };
+    let connection = Connection {
+        id: accepted.id,
+        certificate: stream.peer_certificate().map(Certificate::presented),
+        shared: Arc::clone(&service.log.shared),
+        peer: accepted.peer,
+    };
+    Some((stream, Arc::new(connection)))
 }
 
 /// Speaks TLS. One that fails is recorded, and closed so that the client learns of it.
@@ -91,23 +97,43 @@ async fn handshake(
 
 async fn accept(
     stream: Tapped<Secure<Switched>>,
+    wishes: &Wishes,
     connection: &Arc<Connection>,
     service: &Arc<Service>,
 ) -> Result<(), h2::Error> {
-    let mut http2 = Builder::new()
+    let mut wish = pin!(wishes.next());
+    let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(MANY_RESETS)
         .max_local_error_reset_streams(None)
         .data_frame_budget(UNLIMITED_FRAMES)
-        .handshake(stream)
-        .await?;
-    while let Some(accepted) = http2.accept().await {
+        .handshake(stream);
+    let mut http2 = tokio::select! {
+        biased;
+        _ = &mut wish => return Ok(()),
+        http2 = handshake => http2?,
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            told = &mut wish => match told {
+                Wish::Cut => return Ok(()),
+                Wish::Leave => {
+                    http2.graceful_shutdown();
+                    wish.set(wishes.next());
+                    continue;
+                }
+            },
+            accepted = http2.accept() => accepted,
+        };
+        let Some(accepted) = accepted else {
+            return Ok(());
+        };
         let (request, respond) = accepted?;
         let (connection, service) = (Arc::clone(connection), Arc::clone(service));
         tokio::spawn(async move { service.serve(connection, request, respond).await });
     }
-    Ok(())
 }
 
 /// Tells the journal what the peer spoke, when it was not HTTP/2.

@@ -16,8 +16,9 @@
 //! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
 //! - `tls`: [`ServerTls`], what it is told about TLS.
 //! - `connection`: one HTTP/2 connection.
+//! - `open`: what it listens with, and the connections that are open.
 //! - `recording`: calls saved to a file, and stubs made of it.
-//! - `server`, `mounting`, `asserting`, `rotating`, `builder`: [`MockServer`] itself.
+//! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 
 mod asserting;
 mod auth;
@@ -30,10 +31,12 @@ mod explain;
 mod handle;
 mod intake;
 mod journal;
+mod lifecycle;
 mod login;
 mod matcher;
 mod mounted;
 mod mounting;
+mod open;
 mod reading;
 mod recording;
 mod registry;
@@ -53,6 +56,7 @@ pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
 pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
+pub use lifecycle::Kill;
 pub use matcher::{Matcher, Mismatch};
 pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};
 pub use sequence::Sequence;

@@ -5,29 +5,24 @@ use crate::error::Error;
 use crate::mock::auth::Auth;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
-use crate::mock::connection::{self, Accepted};
 use crate::mock::dice::Seed;
 use crate::mock::journal::{Journal, Log, Redaction, Unfinished};
+use crate::mock::open::{Life, Open};
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::tls::{ServerTls, Tls};
 use crate::mock::verify::{Findings, Judged, Report, SEED};
-use crate::net::{Bind, Cut, Listener, Stream, Switched, SwitchedListener};
+use crate::net::{Bind, Listener};
 use crate::schema::Schema;
 use crate::wire::Compression;
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
-};
-use tokio::{
-    task::AbortHandle,
-    time::{Instant, sleep_until},
 };
 use tonic::Code;
 use tonic_health::ServingStatus;
@@ -63,9 +58,8 @@ use tonic_health::ServingStatus;
 pub struct MockServer {
     address: Address,
     pub(super) service: Arc<Service>,
-    open: Arc<Open>,
-    listener: Cut<Listener>,
-    accepting: AbortHandle,
+    pub(super) open: Arc<Open>,
+    pub(super) life: Mutex<Life>,
     pub(super) patience: Duration,
     allow_unmatched: bool,
     /// Whether dropping it verifies.
@@ -92,19 +86,6 @@ pub(super) struct Settings {
     pub(super) proxied: Option<Arc<Backend>>,
 }
 
-/// The connections that are open.
-#[derive(Default)]
-struct Open {
-    connections: Mutex<Connections>,
-}
-
-#[derive(Default)]
-struct Connections {
-    stopped: bool,
-    accepted: u64,
-    open: HashMap<u64, Cut<Stream>>,
-}
-
 impl MockServer {
     pub(super) async fn listen(settings: Settings) -> Result<Self, Error> {
         let tls = settings.tls.map(Tls::new).transpose()?;
@@ -125,14 +106,12 @@ impl MockServer {
             seed: Seed::new(settings.seed),
         });
         let open = Arc::<Open>::default();
-        let (switched, listener) = SwitchedListener::new(listener);
-        let accepting = tokio::spawn(accept(switched, Arc::clone(&open), Arc::clone(&service)));
+        let life = Life::up(listener, &open, &service);
         Ok(Self {
             address,
             service,
             open,
-            listener,
-            accepting: accepting.abort_handle(),
+            life: Mutex::new(life),
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
             verifies: AtomicBool::new(settings.verify_on_drop),
@@ -161,7 +140,7 @@ impl MockServer {
     /// How many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.open.lock().open.len()
+        self.open.count()
     }
 
     pub(crate) fn schema(&self) -> Option<&Schema> {
@@ -171,15 +150,9 @@ impl MockServer {
 
 impl Drop for MockServer {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.listener.cut();
-        let mut connections = self.open.lock();
-        connections.stopped = true;
-        let open = std::mem::take(&mut connections.open);
-        drop(connections);
-        for connection in open.values() {
-            connection.cut();
-        }
+        let life = self.life.get_mut();
+        life.unwrap_or_else(PoisonError::into_inner).end();
+        self.open.close_all(false);
         if thread::panicking() {
             self.tell_seed();
         } else if self.verifies.load(Ordering::Acquire)
@@ -234,51 +207,5 @@ impl fmt::Debug for MockServer {
             "MockServer({}, {calls} calls, {connections} connections)",
             self.address
         )
-    }
-}
-
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a connection. `None`, when the server has stopped.
-    fn add(&self, stream: Stream) -> Option<(u64, Switched)> {
-        let mut connections = self.lock();
-        if connections.stopped {
-            return None;
-        }
-        connections.accepted += 1;
-        let id = connections.accepted;
-        let (switched, cut) = Switched::new(stream);
-        connections.open.insert(id, cut);
-        Some((id, switched))
-    }
-}
-
-/// How long the accept loop waits when the process is out of file descriptors, which is what accepting fails by.
-const OUT_OF_FILES: Duration = Duration::from_millis(50);
-
-async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Service>) {
-    while let Some(accepted) = listener.accept().await {
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep_until(Instant::now() + OUT_OF_FILES).await;
-                continue;
-            }
-        };
-        let Some((id, stream)) = open.add(stream) else {
-            return;
-        };
-        let accepted = Accepted { id, peer };
-        let (open, service) = (Arc::clone(&open), Arc::clone(&service));
-        tokio::spawn(async move {
-            connection::serve(stream, accepted, service).await;
-            open.lock().open.remove(&id);
-        });
     }
 }

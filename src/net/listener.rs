@@ -2,15 +2,16 @@
 
 use crate::address::{Address, check_memory_name, check_unix_path};
 use crate::error::{Error, Kind};
-use crate::net::memory::MemoryListener;
+use crate::net::memory::{HeldName, MemoryListener};
 #[cfg(unix)]
 use crate::net::socket::SocketDir;
 use crate::net::stream::Stream;
 use std::{
     io,
+    net::SocketAddr,
     task::{Context, Poll, ready},
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// What to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,17 +107,56 @@ impl Listener {
 
 async fn bind_tcp(host: &str, port: u16) -> Result<Listener, Error> {
     let wanted = Address::tcp(host, port);
-    let listener = TcpListener::bind((host, port))
-        .await
-        .map_err(|error| cannot_bind(&wanted, error))?;
-    let bound = listener
-        .local_addr()
-        .map_err(|error| cannot_bind(&wanted, error))?;
-    Ok(Listener {
-        address: bound.into(),
-        kind: Inner::Tcp(listener),
-    })
+    let found = lookup_host((host, port)).await;
+    let found = found.map_err(|error| cannot_bind(&wanted, error))?;
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in found {
+        match listen_tcp(address) {
+            Ok((address, listener)) => {
+                return Ok(Listener {
+                    address: address.into(),
+                    kind: Inner::Tcp(listener),
+                });
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(cannot_bind(&wanted, failure))
 }
+
+/// Listens so that the port can be [held](Listener::hold). Where somebody listens already, that fails all the same.
+fn listen_tcp(address: SocketAddr) -> io::Result<(SocketAddr, TcpListener)> {
+    if address.port() != 0 && CAN_HOLD {
+        drop(std::net::TcpListener::bind(address)?);
+    }
+    let listener = tcp_socket(address, true)?.listen(BACKLOG)?;
+    Ok((listener.local_addr()?, listener))
+}
+
+/// How many connections the kernel keeps for us.
+const BACKLOG: u32 = 1024;
+
+/// A socket that is bound, and shares its port with others of ours. One that does not `listen` keeps others away only if
+/// it does not let them reuse the address.
+fn tcp_socket(address: SocketAddr, listens: bool) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Elsewhere it would let others take the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(listens)?;
+    #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos"))]
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+const CAN_HOLD: bool = cfg!(any(
+    target_os = "android",
+    target_os = "linux",
+    target_os = "macos"
+));
 
 fn bind_memory(name: Option<&str>) -> Result<Listener, Error> {
     let listener = MemoryListener::bind(name).map_err(|error| {
@@ -164,6 +204,92 @@ fn bind_unix(path: Option<&std::path::PathBuf>) -> Result<Listener, Error> {
 #[cfg(not(unix))]
 fn bind_unix(_: Option<&std::path::PathBuf>) -> Result<Listener, Error> {
     Err(Error::new(Kind::Bind, "this platform has no Unix sockets"))
+}
+
+/// The address of a listener that listens no more: whoever dials it is refused, and nobody else can listen there. (A TCP port
+/// can be held on Linux, Android and macOS only.) It is free again when this drops.
+#[derive(Debug)]
+pub(crate) struct Held {
+    address: Address,
+    kind: HeldKind,
+}
+
+#[derive(Debug)]
+enum HeldKind {
+    Memory(HeldName),
+    /// A socket that is bound to the port and does not listen.
+    Tcp {
+        at: Option<SocketAddr>,
+        _socket: Option<TcpSocket>,
+    },
+    /// The socket's file, which nobody listens on.
+    #[cfg(unix)]
+    Unix(SocketFile),
+}
+
+impl Listener {
+    /// Listens no more, and keeps the address for [`Held::listen`].
+    pub(crate) fn hold(self) -> Held {
+        let kind = match self.kind {
+            Inner::Memory(listener) => HeldKind::Memory(listener.hold()),
+            Inner::Tcp(listener) => {
+                let at = listener.local_addr().ok();
+                let socket = at.filter(|_| CAN_HOLD).map(|at| tcp_socket(at, false));
+                HeldKind::Tcp {
+                    at,
+                    // Without it the port may be lost, which the next `listen` tells.
+                    _socket: socket.and_then(Result::ok),
+                }
+            }
+            #[cfg(unix)]
+            Inner::Unix(UnixSocket { listener, _file }) => {
+                drop(listener);
+                HeldKind::Unix(_file)
+            }
+        };
+        Held {
+            address: self.address,
+            kind,
+        }
+    }
+}
+
+impl Held {
+    /// Listens there again.
+    pub(crate) fn listen(self) -> Result<Listener, Error> {
+        let Self { address, kind } = self;
+        let listening = match kind {
+            HeldKind::Memory(name) => Ok(Inner::Memory(name.listen())),
+            HeldKind::Tcp { at, _socket } => {
+                let at = at.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+                at.and_then(|at| tcp_socket(at, true)?.listen(BACKLOG))
+                    .map(Inner::Tcp)
+            }
+            #[cfg(unix)]
+            HeldKind::Unix(file) => listen_again(&address, file),
+        };
+        match listening {
+            Ok(kind) => Ok(Listener { address, kind }),
+            Err(error) => Err(cannot_bind(&address, error)),
+        }
+    }
+}
+
+/// The file has to go before another socket can have its path.
+#[cfg(unix)]
+fn listen_again(address: &Address, file: SocketFile) -> io::Result<Inner> {
+    let Address::Unix(path) = address else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = tokio::net::UnixListener::bind(path)?;
+    Ok(Inner::Unix(UnixSocket {
+        listener,
+        _file: file,
+    }))
 }
 
 fn cannot_bind(address: &Address, error: io::Error) -> Error {

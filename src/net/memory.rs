@@ -20,8 +20,10 @@ use tokio::{
 /// How many bytes a pipe holds each way before the writer waits; a socket's buffer is about as large.
 const PIPE: usize = 64 << 10;
 
-static LISTENERS: LazyLock<Mutex<HashMap<String, mpsc::UnboundedSender<DuplexStream>>>> =
-    LazyLock::new(Mutex::default);
+/// `None` for a name that is held, and that nobody listens under.
+static LISTENERS: LazyLock<Mutex<HashMap<String, Option<Sender>>>> = LazyLock::new(Mutex::default);
+type Sender = mpsc::UnboundedSender<DuplexStream>;
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts the pipes dialled to its name, which is free again when it drops.
@@ -46,7 +48,7 @@ impl MemoryListener {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let (sender, dialled) = mpsc::unbounded_channel();
-        listeners.insert(name.clone(), sender);
+        listeners.insert(name.clone(), Some(sender));
         drop(listeners);
         Ok(Self { name, dialled })
     }
@@ -64,10 +66,44 @@ impl MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        LISTENERS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.name);
+        free(&self.name);
+    }
+}
+
+fn free(name: &str) {
+    let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+    listeners.remove(name);
+}
+
+/// A name that nobody else can listen under, and that cannot be dialled. It is free again when this drops.
+#[derive(Debug)]
+pub(crate) struct HeldName(String);
+
+impl MemoryListener {
+    /// Listens no more, and keeps the name.
+    pub(crate) fn hold(mut self) -> HeldName {
+        let name = std::mem::take(&mut self.name);
+        let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.insert(name.clone(), None);
+        drop(listeners);
+        HeldName(name)
+    }
+}
+
+impl HeldName {
+    pub(crate) fn listen(mut self) -> MemoryListener {
+        let name = std::mem::take(&mut self.0);
+        let (sender, dialled) = mpsc::unbounded_channel();
+        let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.insert(name.clone(), Some(sender));
+        drop(listeners);
+        MemoryListener { name, dialled }
+    }
+}
+
+impl Drop for HeldName {
+    fn drop(&mut self) {
+        free(&self.0);
     }
 }
 
@@ -77,6 +113,7 @@ pub(crate) fn dial(name: &str) -> io::Result<DuplexStream> {
     let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
     let listener = listeners.get(name);
     listener
+        .and_then(Option::as_ref)
         .and_then(|listener| listener.send(theirs).ok())
         .map(|()| ours)
         .ok_or_else(|| {

@@ -5,11 +5,12 @@
 //! - `stream`: what both give.
 //! - `memory`: the in-process pipes and the names they listen under.
 //! - `socket`: a Unix socket in a private temporary directory.
-//! - `switch`: a stream or listener that another task can cut.
+//! - `switch`: a stream or listener that another task can cut; `freezer` holds up all of a server's.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `secure`: a stream, in TLS or not.
 
 mod dial;
+mod freezer;
 mod listener;
 mod memory;
 mod secure;
@@ -20,8 +21,9 @@ mod switch;
 mod tap;
 
 pub(crate) use dial::dial;
-pub(crate) use listener::{Bind, Listener};
+pub(crate) use freezer::Freezer;
+pub(crate) use listener::{Bind, Held, Listener};
 pub(crate) use secure::{ALPN, Secure};
 pub(crate) use stream::Stream;
-pub(crate) use switch::{Cut, Switched, SwitchedListener};
+pub(crate) use switch::{Cut, Switched, SwitchedListener, Wish, Wishes};
 pub(crate) use tap::{Notes, Tapped};

@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
@@ -18,6 +18,34 @@ pub(crate) enum Stream {
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
 }
+
+impl Stream {
+    /// Closes it so that the other side sees its end, or, over TCP, a reset.
+    pub(crate) fn close(mut self, reset: bool) {
+        if let (Self::Tcp(stream), true) = (&self, reset) {
+            // It fails for one that is closed already.
+            let _ = stream.set_zero_linger();
+            return;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(&mut self).poll_shutdown(&mut cx);
+        // A socket that is closed with bytes that nobody read resets.
+        let mut scratch = [0; 4096];
+        let mut left = CLOSING;
+        while left > 0 {
+            let mut read = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self).poll_read(&mut cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                    left = left.saturating_sub(read.filled().len());
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+/// How much is read of what came before a stream is closed: as much as sockets hold.
+const CLOSING: usize = 8 << 20;
 
 /// Calls the same method on whatever carries the stream.
 macro_rules! each {

@@ -66,8 +66,14 @@ const ROWS: &[&[&str]] = &[
     &["client::handle", "mock::serve"],
     &["client::login"],
     &["client::builder", "client::verbs", "mock::connection"],
-    &["client::health", "mock::server"],
-    &["mock::asserting", "mock::mounting", "mock::rotating"],
+    &["client::health", "mock::open"],
+    &["mock::server"],
+    &[
+        "mock::asserting",
+        "mock::lifecycle",
+        "mock::mounting",
+        "mock::rotating",
+    ],
     &["mock::recording"],
     &["mock::builder"],
     // The doors.

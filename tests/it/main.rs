@@ -17,6 +17,7 @@ mod hostile;
 mod journal;
 mod json;
 mod judges;
+mod kill;
 mod lifecycle;
 mod load;
 mod matchers;

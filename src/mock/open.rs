@@ -1,0 +1,196 @@
+//! What a server listens with, and the connections that are open.
+
+use crate::mock::connection::{self, Accepted};
+use crate::mock::serve::Service;
+use crate::net::{Cut, Freezer, Held, Listener, Stream, Switched, SwitchedListener};
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+/// Whether a server listens.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// It does not, and keeps its address.
+    Down(Held),
+    /// It is being dropped, or could not listen again.
+    Over,
+    Up {
+        listener: Cut<Listener>,
+        accepting: JoinHandle<()>,
+    },
+}
+
+impl Life {
+    /// Accepts connections from now on.
+    pub(super) fn up(listener: Listener, open: &Arc<Open>, service: &Arc<Service>) -> Self {
+        open.lock().stopped = false;
+        let (switched, listener) = SwitchedListener::new(listener, &open.freezer);
+        let accepting = tokio::spawn(accept(switched, Arc::clone(open), Arc::clone(service)));
+        Self::Up {
+            listener,
+            accepting,
+        }
+    }
+
+    /// Listens no more and holds the address. What comes back is what may still be accepting one last connection.
+    pub(super) fn go_down(&mut self) -> Option<JoinHandle<()>> {
+        match std::mem::replace(self, Self::Over) {
+            Self::Up {
+                listener,
+                accepting,
+            } => {
+                accepting.abort();
+                if let Some(listener) = listener.take() {
+                    *self = Self::Down(listener.hold());
+                }
+                Some(accepting)
+            }
+            down => {
+                *self = down;
+                None
+            }
+        }
+    }
+
+    /// Listens no more, and gives up the address.
+    pub(super) fn end(&mut self) {
+        if let Self::Up {
+            listener,
+            accepting,
+        } = std::mem::replace(self, Self::Over)
+        {
+            accepting.abort();
+            drop(listener.take());
+        }
+    }
+}
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    connections: Mutex<Connections>,
+    pub(super) freezer: Arc<Freezer>,
+    /// Told whenever a connection's task ends.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    /// Whether no more are taken.
+    stopped: bool,
+    accepted: u64,
+    open: HashMap<u64, Cut<Stream>>,
+    /// How many tasks there are, also for those that are closed.
+    tasks: usize,
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Counts a connection. `None`, when the server has stopped.
+    fn add(&self, stream: Stream) -> Option<(u64, Switched)> {
+        let mut connections = self.lock();
+        if connections.stopped {
+            return None;
+        }
+        connections.accepted += 1;
+        connections.tasks += 1;
+        let id = connections.accepted;
+        let (switched, cut) = Switched::new(stream, &self.freezer);
+        connections.open.insert(id, cut);
+        Some((id, switched))
+    }
+
+    /// Closes all connections now, and takes no more.
+    pub(super) fn close_all(&self, reset: bool) {
+        let mut connections = self.lock();
+        connections.stopped = true;
+        let open = std::mem::take(&mut connections.open);
+        drop(connections);
+        for connection in open.values() {
+            connection.close(reset);
+        }
+    }
+
+    /// Says good-bye on all connections, and takes no more.
+    pub(super) fn leave_all(&self) {
+        let mut connections = self.lock();
+        connections.stopped = true;
+        for connection in connections.open.values() {
+            connection.leave();
+        }
+    }
+
+    /// Waits until no connection has a task any more.
+    pub(super) async fn all_ended(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.lock().tasks == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// Counts a connection's task, to its end or to that of its runtime.
+struct Task {
+    open: Arc<Open>,
+    id: u64,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let mut connections = self.open.lock();
+        connections.tasks -= 1;
+        let closed = connections.open.remove(&self.id);
+        drop(connections);
+        drop(closed);
+        self.open.ended.notify_waiters();
+    }
+}
+
+/// How long the accept loop waits when the process is out of file descriptors, which is what accepting fails by.
+const OUT_OF_FILES: Duration = Duration::from_millis(50);
+
+async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Service>) {
+    while let Some(accepted) = listener.accept().await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep_until(Instant::now() + OUT_OF_FILES).await;
+                continue;
+            }
+        };
+        let Some((id, stream)) = open.add(stream) else {
+            return;
+        };
+        let task = Task {
+            open: Arc::clone(&open),
+            id,
+        };
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            connection::serve(stream, Accepted { id, peer }, service).await;
+            drop(task);
+        });
+    }
+}
