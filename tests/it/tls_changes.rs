@@ -2,6 +2,9 @@
 
 use crate::support::{Transport, echo, echo_schema, within};
 use echo::echo_client::EchoClient;
+use echo::parrot_client::ParrotClient;
+use echo::parrot_server::{Parrot, ParrotServer};
+use echo::{EchoReply, EchoRequest};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::ClientBuilder;
 use rpcplugin_testkit::matchers::client_certificate;
@@ -12,10 +15,15 @@ use rpcplugin_testkit::{
     MockServer, ServerTls, Stub, json,
 };
 use rustls::{RootCertStore, pki_types::ServerName};
-use std::{sync::Arc, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
+use tonic::{Request, Response, Status};
 
 fn on(transport: Transport) -> MockServerBuilder {
     match transport {
@@ -195,9 +203,7 @@ async fn stubs_and_the_journal_tell_clients_apart_by_their_certificates() {
             .identity(authority.client(name));
         let client = within(client(&server, tls).connect()).await.unwrap();
         let mut stub = EchoClient::new(client);
-        let reply = within(stub.say(echo::EchoRequest::default()))
-            .await
-            .unwrap();
+        let reply = within(stub.say(EchoRequest::default())).await.unwrap();
         assert_eq!(reply.into_inner().message, expected);
         assert_eq!(server.journal().from_client(name).len(), 1);
     }
@@ -422,6 +428,49 @@ fn host(server: &MockServer) -> (String, u16) {
     match server.address() {
         Address::Tcp { host, port, .. } => (host.clone(), *port),
         other => panic!("{other} is not TCP"),
+    }
+}
+
+/// A real service that counts who reaches it.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicUsize>);
+
+#[tonic::async_trait]
+impl Parrot for Counted {
+    async fn say(&self, _: Request<EchoRequest>) -> Result<Response<EchoReply>, Status> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Response::new(EchoReply::default()))
+    }
+
+    async fn squawk(&self, request: Request<EchoRequest>) -> Result<Response<EchoReply>, Status> {
+        self.say(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_certificate_never_reaches_a_mounted_service() {
+    let authority = Authority::new();
+    for transport in Transport::ALL {
+        let builder = on(transport).schema(echo_schema());
+        let server = builder.tls(ServerTls::mutual(&authority)).start().await;
+        let service = Counted::default();
+        server.mount_service(ParrotServer::new(service.clone()));
+        let owns = [
+            None,
+            Some(Authority::new().client("c")),
+            Some(authority.client("c")),
+        ];
+        for (at, own) in owns.into_iter().enumerate() {
+            let tls = own
+                .into_iter()
+                .fold(ClientTls::new().roots(&authority), ClientTls::identity);
+            let lazy = client(&server, tls).connect_lazy().unwrap();
+            let called = within(ParrotClient::new(lazy).squawk(EchoRequest::default())).await;
+            assert_eq!(called.is_ok(), at == 2, "{called:?}");
+            assert_eq!(service.0.load(Ordering::Relaxed), at / 2);
+            assert_eq!(server.calls().len(), at / 2);
+        }
+        assert_eq!(server.journal().refused().len(), 2);
     }
 }
 
