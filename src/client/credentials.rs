@@ -15,7 +15,7 @@ use tokio::{sync::watch, task::AbortHandle, time::Instant};
 pub(crate) struct Credentials {
     told: TokenAuth,
     /// Asks for a token. `true` waits for a connection.
-    fetch: Box<dyn Fn(bool) -> Fetching + Send + Sync>,
+    fetch: Arc<dyn Fn(bool) -> Fetching + Send + Sync>,
     /// Whether another token can be had than the one that was refused.
     renewable: bool,
     state: Mutex<State>,
@@ -44,7 +44,7 @@ impl Credentials {
     ) -> Self {
         Self {
             told,
-            fetch: Box::new(fetch),
+            fetch: Arc::new(fetch),
             renewable,
             state: Mutex::default(),
         }
@@ -101,10 +101,10 @@ impl Credentials {
             return fetching.outcome.clone();
         }
         let (tell, outcome) = watch::channel(None);
-        let fetching = (self.fetch)(wait_for_ready);
-        let credentials = Arc::downgrade(self);
+        let (fetch, credentials) = (Arc::clone(&self.fetch), Arc::downgrade(self));
         let task = tokio::spawn(async move {
-            let fetched = caught_async(fetching).await;
+            // The closure itself may panic, or ask this client for something.
+            let fetched = caught_async(async move { fetch(wait_for_ready).await }).await;
             let fetched = fetched.unwrap_or_else(|panic| {
                 let text = format!("the provider of tokens panicked: {panic}");
                 Err(Error::new(Kind::Auth, text))

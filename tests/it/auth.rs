@@ -628,6 +628,16 @@ async fn a_provider_that_fails_or_panics_fails_the_call_with_its_text() {
     );
     assert_eq!(error.code(), Some(Code::Unauthenticated));
 
+    let at_once = || -> std::future::Ready<Result<Token, io::Error>> { panic!("at once") };
+    let client = Client::builder()
+        .address(server.address())
+        .auth(TokenAuth::provider(at_once));
+    let error = within(client.connect()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the provider of tokens panicked: at once"
+    );
+
     let times = Arc::new(AtomicUsize::new(0));
     let panicking = TokenAuth::provider(move || {
         let times = Arc::clone(&times);
