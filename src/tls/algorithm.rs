@@ -68,11 +68,26 @@ impl fmt::Display for KeyAlgorithm {
 pub(super) struct Key(KeyPair);
 
 impl Key {
-    /// PKCS #8.
-    pub(super) fn der(&self) -> &[u8] {
-        self.0.serialized_der()
+    /// PKCS #8 in its first version, which everything reads.
+    pub(super) fn der(&self) -> Vec<u8> {
+        let der = self.0.serialized_der();
+        let parts = der.split_at_checked(ED25519_V2.len());
+        let seed = parts.and_then(|(start, rest)| {
+            let is_v2 = start[2..] == ED25519_V2[2..];
+            rest.get(..32).filter(|_| is_v2)
+        });
+        match seed {
+            Some(seed) => [&ED25519_V1, seed].concat(),
+            None => der.to_vec(),
+        }
     }
 }
+
+/// How an Ed25519 key begins in PKCS #8 ([RFC 8410](https://www.rfc-editor.org/rfc/rfc8410#section-7)), up to its 32 bytes.
+const ED25519_V1: [u8; 16] = *b"\x30\x2e\x02\x01\0\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+/// The same in the second version, as providers write it: the public key follows. OpenSSL does not read that. Its second
+/// byte is the length of it all.
+const ED25519_V2: [u8; 16] = *b"\x30\0\x02\x01\x01\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 
 impl Drop for Key {
     fn drop(&mut self) {

@@ -289,7 +289,7 @@ fn unsigned(error: rcgen::Error) -> Error {
 }
 
 fn private(key: &Key) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.der().to_vec()))
+    PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.der()))
 }
 
 #[track_caller]

@@ -277,6 +277,22 @@ async fn every_kind_of_key_does_mutual_tls_also_below_an_intermediate() {
     }
 }
 
+/// Providers write Ed25519 keys in the second version, which OpenSSL does not read.
+#[test]
+fn keys_are_in_the_first_version_of_pkcs_8() {
+    use KeyAlgorithm::{EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, Rsa2048};
+    let kinds = [EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, Rsa2048].map(Authority::with_algorithm);
+    for authority in kinds.into_iter().flatten() {
+        let client = authority.client("c");
+        let key = client.key_der();
+        // The header's length may take more bytes.
+        let header = 2 + usize::from(key[1].saturating_sub(0x80));
+        assert_eq!(key[header..header + 3], [2, 1, 0], "{authority:?}");
+        let same = Identity::from_pem(&client.chain_pem(), client.key_pem().as_str());
+        assert_eq!(same.unwrap().key_der(), key);
+    }
+}
+
 /// A chain whose root is known and whose middle is not sent cannot be followed.
 #[tokio::test]
 async fn a_chain_without_its_intermediate_is_refused_with_the_issuer_that_is_missing() {
