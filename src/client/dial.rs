@@ -82,7 +82,9 @@ fn spoken(address: &Address, tls: Option<&Loaded>, notes: &Notes, agreed: bool) 
                 let other = "the server does not speak HTTP/2, and did not agree to it (ALPN `h2`)";
                 (!agreed).then(|| other.to_owned())
             };
-            why.or_else(other).map(|why| tls_error(address, &why))
+            let silent = || noted.opening.is_silent().then(|| tls.explain_silence());
+            let why = why.or_else(other).or_else(silent);
+            why.map(|why| tls_error(address, &why))
         }
         None => noted.opening.is_tls().then(|| {
             let why = "the server speaks TLS, and this client was told nothing of it: give `Client::builder()` its `.tls(..)`";

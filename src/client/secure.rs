@@ -124,6 +124,11 @@ impl Loaded {
         self.failure().of_io(error)
     }
 
+    /// The server ended a connection before it said anything over it.
+    pub(crate) fn explain_silence(&self) -> String {
+        self.failure().of_silence()
+    }
+
     fn failure(&self) -> Failure<'_> {
         Failure {
             side: Side::Client,

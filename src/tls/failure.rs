@@ -2,8 +2,8 @@
 
 use crate::tls::certificate::Certificate;
 use crate::tls::refusal::Refusal;
-use rustls::{AlertDescription, Error};
-use std::io;
+use rustls::{AlertDescription, Error, PeerMisbehaved};
+use std::{io, time::SystemTime};
 
 /// Who tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,17 @@ impl Failure<'_> {
         })
     }
 
+    /// What a server may mean that closes the connection right after the handshake. In TLS 1.3 it sees our certificate only
+    /// when we are through, and not all send an alert then: gRPC's C core does not.
+    pub(crate) fn of_silence(&self) -> String {
+        let (us, them) = (self.side.us(), self.side.them());
+        let perhaps = match self.own {
+            Some(own) => format!("it refuses {us}'s certificate {own}"),
+            None => format!("it requires a client certificate, which {us} has not"),
+        };
+        format!("{them} closed the connection right after the TLS handshake: perhaps {perhaps}")
+    }
+
     fn of_tls(&self, error: &Error) -> String {
         let (us, them) = (self.side.us(), self.side.them());
         if let Some(refusal) = self.refusal {
@@ -82,6 +93,10 @@ impl Failure<'_> {
             Error::NoApplicationProtocol => {
                 format!("{them} does not offer HTTP/2 (ALPN `h2`)")
             }
+            Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName) => format!(
+                "{them} asks for a name that no server can have (for gRPC's C core that is the path of a Unix socket, \
+                 unless its option `grpc.ssl_target_name_override` is set)"
+            ),
             Error::PeerIncompatible(why) => {
                 let only = self.versions();
                 format!("{us}{only} and {them} have no TLS in common ({why:?})")
@@ -107,13 +122,14 @@ impl Failure<'_> {
         };
         let refuses = format!("{them} refuses {us}'s certificate {own}");
         let (not_before, not_after) = own.validity();
+        let dated = || format!("{refuses}: it is valid from {not_before} to {not_after}");
         match alert {
             AlertDescription::UnknownCA => {
                 format!("{refuses}: it does not know its issuer `{}`", own.issuer())
             }
-            AlertDescription::CertificateExpired => {
-                format!("{refuses}: it is valid from {not_before} to {not_after}")
-            }
+            AlertDescription::CertificateExpired => dated(),
+            // OpenSSL's word for one whose time has not come.
+            AlertDescription::BadCertificate if own.not_before() > SystemTime::now() => dated(),
             AlertDescription::UnsupportedCertificate => {
                 format!(
                     "{refuses}: it may not be used for that, only for {}",

@@ -40,6 +40,11 @@ impl Opening {
         noted < room.len()
     }
 
+    /// Whether the peer said nothing at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.length == 0
+    }
+
     /// What the peer spoke instead of HTTP/2, in words. `None`, when it spoke that, or said nothing.
     pub(crate) fn foreign(&self, peer: &Address) -> Option<String> {
         let bytes = &self.bytes[..self.length];

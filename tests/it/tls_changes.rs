@@ -14,7 +14,8 @@ use rpcplugin_testkit::{
     Address, Authority, Certificate, Client, ClientTls, Code, ConnectionState, Identity,
     MockServer, ServerTls, Stub, json,
 };
-use rustls::{RootCertStore, pki_types::ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{RootCertStore, ServerConfig};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -22,7 +23,7 @@ use std::sync::{
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::{Request, Response, Status};
 
 fn on(transport: Transport) -> MockServerBuilder {
@@ -634,4 +635,52 @@ async fn a_handshake_that_is_never_answered_is_over_with_the_connect_timeout() {
     let expected = format!("no connection to {address} within the connect timeout of 3s");
     assert_eq!(error.to_string(), expected);
     drop(listener);
+}
+
+/// So does gRPC's C core to a client whose certificate it refuses, or misses: it sends no alert.
+#[tokio::test]
+async fn a_server_that_hangs_up_after_the_handshake_is_told_with_what_it_may_be_about() {
+    let authority = Authority::new();
+    let own = authority.localhost();
+    let chain = own
+        .chain_der()
+        .map(|der| CertificateDer::from(der.to_vec()));
+    let key = PrivateKeyDer::try_from(own.key_der().to_vec()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.collect(), key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let closing = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().await.unwrap();
+            drop(acceptor.accept(stream).await.unwrap());
+        }
+    });
+    for (client, perhaps) in [
+        (
+            None,
+            "it requires a client certificate, which this client has not",
+        ),
+        (
+            Some(authority.client("worker-1")),
+            "it refuses this client's certificate CN=worker-1",
+        ),
+    ] {
+        let tls = ClientTls::new().roots(&authority);
+        let tls = client.into_iter().fold(tls, ClientTls::identity);
+        let dialled = within(Client::builder().address(address).tls(tls).connect());
+        let error = dialled.await.unwrap_err();
+        let expected = format!(
+            "no TLS with {address}: the server closed the connection right after the TLS handshake: perhaps {perhaps}"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_tls());
+    }
+    closing.await.unwrap();
 }
