@@ -2,113 +2,26 @@
 //!
 //! The scripts of `tests/grpcio` are the other side of every call. They tell what they saw, and it is judged here.
 
+use crate::process::Running;
+use crate::python;
 use crate::support::{Transport, echo, echo_schema, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::{Call, CallStream, Client, Code, Error, MockServer, Outcome, Reply};
-use rpcplugin_testkit::{ServingStatus, Status, Stub, Value, json};
-use std::io::{BufRead as _, BufReader, Write as _, read_to_string};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::{collections::BTreeMap, env, future::pending, thread, time::Duration};
+use rpcplugin_testkit::{Call, Client, Code, Error, MockServer, Outcome, Reply, ServingStatus};
+use rpcplugin_testkit::{Status, Stub, Value, json};
+use std::{collections::BTreeMap, future::pending, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::UnboundedReceiverStream};
 use tonic::metadata::KeyAndValueRef::{Ascii, Binary};
 use tonic::metadata::MetadataMap;
 
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpcio");
-const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/echo.bin");
 const REFUSAL: &str = "zu groß: 150 % 🚫\nzweite Zeile";
 const DETAILS: &[u8] = b"opaque \x00\xff";
 
-/// A running script. Its pipes are read by threads, so that a mock on the test's own thread can serve it meanwhile.
-struct Python {
-    process: Child,
-    stdin: Option<ChildStdin>,
-    lines: mpsc::UnboundedReceiver<String>,
-    stderr: Option<thread::JoinHandle<String>>,
-}
-
-impl Python {
-    fn start(script: &str, address: &str, scenario: Option<&str>) -> Self {
-        let interpreter = env::var_os("TESTKIT_PYTHON").unwrap_or_else(|| "python3".into());
-        let mut command = Command::new(interpreter);
-        // It leaves no compiled files among the scripts.
-        command.args(["-B", &format!("{SCRIPTS}/{script}.py")]);
-        command.args([address, DESCRIPTOR_SET]).args(scenario);
-        command.stdin(Stdio::piped());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("TESTKIT_PYTHON is an interpreter");
-        let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
-        let stderr = process.stderr.take().expect("it is piped");
-        let (line, lines) = mpsc::unbounded_channel();
-        thread::spawn(move || {
-            let mut read = stdout.lines().map_while(Result::ok);
-            read.all(|text| line.send(text).is_ok())
-        });
-        let stderr = thread::spawn(|| read_to_string(stderr).unwrap_or_default());
-        Self {
-            stdin: process.stdin.take(),
-            process,
-            lines,
-            stderr: Some(stderr),
-        }
-    }
-
-    fn client(server: &MockServer, scenario: &str) -> Self {
-        Self::start("client", &server.address().to_string(), Some(scenario))
-    }
-
-    /// A server that listens, and a client of it that knows nothing but its address.
-    async fn server(bind: &str) -> (Self, Client) {
-        let mut python = Self::start("server", bind, None);
-        let ready = python.line().await;
-        let port = ready.strip_prefix("ready ").expect(&ready);
-        // A socket has no port: its address is where it was bound.
-        let client = within(Client::connect(bind.replace(":0", &format!(":{port}")))).await;
-        (python, client.expect("a server that is ready accepts"))
-    }
-
-    /// The next line that it prints.
-    #[track_caller]
-    fn line(&mut self) -> impl Future<Output = String> {
-        within(async {
-            let line = self.lines.recv().await;
-            line.unwrap_or_else(|| panic!("the script ended:\n{}", self.stop()))
-        })
-    }
-
-    /// The next JSON that it prints.
-    #[track_caller]
-    fn told(&mut self) -> impl Future<Output = Value> {
-        let line = self.line();
-        async { serde_json::from_str(&line.await).expect("the script prints JSON") }
-    }
-
-    /// Lets it end, and checks that it printed nothing more and did not fail.
-    async fn finish(mut self) {
-        self.stdin = None;
-        assert_eq!(within(self.lines.recv()).await, None);
-        // It closes its stdout by ending.
-        let status = self.process.wait().expect("the script ends");
-        assert!(status.success(), "{status}:\n{}", self.stop());
-    }
-
-    /// Ends it at once. What it wrote to stderr is given once.
-    fn stop(&mut self) -> String {
-        // They fail when it has ended by itself.
-        let _ = self.process.kill().and_then(|()| self.process.wait());
-        let stderr = self.stderr.take().map(thread::JoinHandle::join);
-        stderr.and_then(Result::ok).unwrap_or_default()
-    }
-}
-
-impl Drop for Python {
-    #[expect(clippy::print_stderr, reason = "a wait that timed out cannot tell it")]
-    fn drop(&mut self) {
-        let stderr = self.stop();
-        if thread::panicking() && !stderr.is_empty() {
-            eprintln!("the script wrote:\n{stderr}");
-        }
-    }
+/// A server that listens, and a client of it that knows nothing but its address.
+async fn connected(bind: &str) -> (Running, Client) {
+    let (python, address) = python::server(bind, &[]).await;
+    let client = within(Client::connect(address)).await;
+    (python, client.expect("a server that is ready accepts"))
 }
 
 /// All values of the keys that the tests and the scripts send, as JSON.
@@ -142,33 +55,14 @@ fn aborted() -> Value {
     json!([10, "that was all", [], {"x-hint": ["again"]}])
 }
 
-async fn chat_in_capitals(mut stream: CallStream) -> Result<(), Status> {
-    while let Some(request) = stream.recv().await? {
-        let text = request["message"].as_str().unwrap_or_default();
-        let reply = json!({"message": text.to_uppercase(), "blob": request["blob"]});
-        stream.send(reply).await?;
-    }
-    Ok(())
-}
-
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_stock_python_client_calls_the_mock_in_all_four_shapes_over_tcp_and_a_unix_socket() {
     for transport in [Transport::Tcp, Transport::Unix] {
         let server = transport.start_echo().await;
-        server.mount(Stub::method("Echo.Say").reply(|call: &Call| {
-            let request = call.request();
-            json!({"message": request["message"], "count": request["times"], "blob": request["blob"]})
-        }));
-        let counts = [1, 0, 3].map(|count| json!({"count": count}));
-        server.mount(Stub::method("Split").reply(Reply::stream(counts)));
-        let joined = |call: &Call| json!({"count": call.requests().len()});
-        server.mount(Stub::method("Join").reply(joined));
-        server.mount(Stub::method("Chat").reply(chat_in_capitals));
-        let mut python = Python::client(&server, "shapes");
-        // At last, five messages of three megabytes came back as they went.
-        let told = json!([["héllo", -3, [0, 255]], [1, 0, 3], 3, ["ONE", "TWO"], true]);
-        assert_eq!(python.told().await, told);
+        python::serve_shapes(&server);
+        let mut python = python::client(&server, "shapes");
+        assert_eq!(python.told().await, python::shapes());
         python.finish().await;
 
         let full = json!({
@@ -209,7 +103,7 @@ async fn metadata_passes_both_ways_between_a_python_client_and_the_mock() {
     let reply = reply.metadata("x-head", "2, 3").trailer("x-tail", "~");
     let reply = reply.metadata_bin("x-head-bin", [0, 255]);
     server.mount(Stub::any().reply(reply.trailer_bin("x-tail-bin", "")));
-    let mut python = Python::client(&server, "metadata");
+    let mut python = python::client(&server, "metadata");
     let initial = json!({"x-head": ["one", "2, 3"], "x-head-bin": [[0, 255]]});
     let trailing = json!({"x-tail": ["~"], "x-tail-bin": [[]]});
     assert_eq!(python.told().await, json!([initial, trailing]));
@@ -227,7 +121,7 @@ async fn a_python_client_reads_the_status_that_the_mock_gives() {
     server.mount(Stub::method("Echo.Say").reply(refusal.trailer_bin("x-hint-bin", [0, 255])));
     let broken_off = Reply::stream([json!({"count": 1})]).end_with(Status::aborted("that was all"));
     server.mount(Stub::method("Split").reply(broken_off.trailer("x-hint", "again")));
-    let mut python = Python::client(&server, "status");
+    let mut python = python::client(&server, "status");
     // Then a method that nobody knows, one without a stub, a compression that the mock has, and one that it has not.
     let told = json!([[1], aborted(), refused(), 12, 9, 8, 12]);
     assert_eq!(python.told().await, told);
@@ -247,12 +141,12 @@ async fn the_mock_tells_a_python_client_that_cancels_from_one_whose_deadline_pas
     server.mount(Stub::method("Echo.Say").reply(json!({})));
     let never = Stub::method("Echo.Say").when(json!({"message": "never"}));
     server.mount(never.reply(|_: Call| pending::<Value>()));
-    server.mount(Stub::method("Chat").reply(chat_in_capitals));
-    let mut python = Python::client(&server, "endings");
+    server.mount(Stub::method("Chat").reply(python::chat_in_capitals));
+    let mut python = python::client(&server, "endings");
     let calls = within(server.wait_for_calls(3)).await;
     assert_eq!(calls[2].outcome(), None);
     // The script cancels it when it is told that the call is here.
-    python.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    python.send(b"\n");
     assert_eq!(python.told().await, json!([1, "BEFORE", 1, 4]));
     // The client knows how a call ended before the mock does.
     let calls = within(server.wait_for_calls(5)).await;
@@ -272,7 +166,7 @@ async fn the_mock_tells_a_python_client_that_cancels_from_one_whose_deadline_pas
 async fn a_python_client_watches_the_health_of_the_mock_and_calls_by_its_reflection() {
     let server = Transport::Tcp.start_echo().await;
     server.mount(Stub::any().reply(|call: &Call| json!({"message": call.request()["message"]})));
-    let mut python = Python::client(&server, "infrastructure");
+    let mut python = python::client(&server, "infrastructure");
     let health = json!(["SERVING", "SERVING", 5, "SERVICE_UNKNOWN", "SERVING"]);
     assert_eq!(python.told().await, health);
     server.set_health("echo.v1.Echo", ServingStatus::NotServing);
@@ -294,7 +188,7 @@ async fn a_client_checks_a_python_server_and_calls_it_by_reflection_in_all_four_
     let directory = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", directory.path().join("echo").display());
     for bind in ["127.0.0.1:0", &socket] {
-        let (python, client) = Python::server(bind).await;
+        let (python, client) = connected(bind).await;
         within(client.health_check()).await.unwrap();
         let parrot = within(client.health("echo.v1.Parrot")).await.unwrap();
         assert_eq!(parrot, ServingStatus::NotServing);
@@ -342,7 +236,7 @@ async fn a_client_checks_a_python_server_and_calls_it_by_reflection_in_all_four_
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn metadata_and_a_status_pass_between_a_client_and_a_python_server() {
-    let (python, client) = Python::server("127.0.0.1:0").await;
+    let (python, client) = connected("127.0.0.1:0").await;
     let call = client
         .call("Echo.Say", json!({}))
         .timeout(Duration::from_secs(3600));
@@ -378,7 +272,7 @@ async fn metadata_and_a_status_pass_between_a_client_and_a_python_server() {
 #[tokio::test]
 #[ignore = "needs a Python with grpcio: see .ci/run"]
 async fn a_call_that_a_python_server_does_not_end_is_dropped_or_meets_its_deadline() {
-    let (mut python, client) = Python::server("127.0.0.1:0").await;
+    let (mut python, client) = connected("127.0.0.1:0").await;
     let wait = json!({"message": "wait", "times": 1});
     let mut call = client.call("Echo.Say", wait.clone()).into_future();
     tokio::select! {
