@@ -14,9 +14,10 @@ pub enum KeyAlgorithm {
     EcdsaP256,
     /// ECDSA on P-384.
     EcdsaP384,
-    /// ECDSA on P-521, as go-plugin makes them. With the feature `aws-lc` only.
+    /// ECDSA on P-521, as go-plugin makes them. With the feature `aws-lc` only. BoringSSL, and so gRPC's C core (Python, C++,
+    /// Ruby), refuses such certificates.
     EcdsaP521,
-    /// Ed25519. BoringSSL, and so gRPC's C core, refuses such certificates.
+    /// Ed25519. BoringSSL refuses such certificates too.
     Ed25519,
     /// RSA with 2048 bits. With the feature `aws-lc` only: ring does not make RSA keys.
     Rsa2048,

@@ -1,4 +1,7 @@
-"""A stock grpcio client of the mock: `client.py ADDRESS DESCRIPTOR_SET SCENARIO`.
+"""A stock grpcio client of the mock: `client.py ADDRESS[#NAME] DESCRIPTOR_SET SCENARIO [ROOTS [KEY CERTIFICATES]]`.
+
+With a file of roots it speaks TLS, and with a key and a certificate mutual TLS. It asks for the server by the name, if there
+is one.
 
 It tells what it saw as lines of JSON, and judges nothing itself. It ends when its stdin closes.
 """
@@ -181,11 +184,27 @@ def infrastructure(channel, stub, Request):
     tell([sorted(services), sent_at, reflected.Say(Reflected(message="by it")).message])
 
 
-def main():
-    address, descriptor_set, scenario = sys.argv[1:]
-    pool = echo.load(descriptor_set)
+def refusal(channel, stub, Request):
+    error = failed(stub.Say, Request())
+    tell([code(error), error.details()])
+
+
+def connect(address, files):
     # A proxy of the environment is not for a server on this very machine.
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if not files:
+        return grpc.insecure_channel(address, options)
+    credentials = grpc.ssl_channel_credentials(*map(echo.read, files))
+    address, _, name = address.partition("#")
+    if name:
+        options.append(("grpc.ssl_target_name_override", name))
+    return grpc.secure_channel(address, credentials, options)
+
+
+def main():
+    address, descriptor_set, scenario, *files = sys.argv[1:]
+    pool = echo.load(descriptor_set)
+    with connect(address, files) as channel:
         stub = echo.Stub(channel, pool.FindServiceByName("echo.v1.Echo"))
         globals()[scenario](channel, stub, echo.message(pool, "echo.v1.EchoRequest"))
         # What was cancelled is told to the mock in the background: the connection stays until the test has seen it.

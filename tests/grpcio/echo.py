@@ -6,11 +6,15 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 ARITIES = {False: "unary", True: "stream"}
 
 
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def load(path):
     """The pool of a descriptor set, in which every file comes after its imports."""
     pool = descriptor_pool.DescriptorPool()
-    with open(path, "rb") as file:
-        files = descriptor_pb2.FileDescriptorSet.FromString(file.read())
+    files = descriptor_pb2.FileDescriptorSet.FromString(read(path))
     for file in files.file:
         pool.AddSerializedFile(file.SerializeToString())
     return pool

@@ -1,4 +1,7 @@
-"""A stock grpcio server: `server.py BIND DESCRIPTOR_SET`, where BIND is `127.0.0.1:0` or `unix:PATH`.
+"""A stock grpcio server: `server.py BIND DESCRIPTOR_SET [KEY CERTIFICATES [ROOTS]]`, where BIND is `127.0.0.1:0` or
+`unix:PATH`.
+
+With a key and a certificate it speaks TLS, and with a file of roots its clients need a certificate.
 
 It prints `ready PORT` when it listens, and ends when its stdin closes.
 """
@@ -47,7 +50,8 @@ class Echo:
         sent = [pair for pair in context.invocation_metadata() if pair.key.startswith("x-")]
         agent = dict(context.invocation_metadata())["user-agent"]
         hours_left = f"{context.time_remaining() / 3600:.1f}"
-        context.send_initial_metadata((*sent, ("agent", agent), ("hours-left", hours_left)))
+        names = [("client", name) for name in context.auth_context().get("x509_common_name", ())]
+        context.send_initial_metadata((*sent, ("agent", agent), ("hours-left", hours_left), *names))
         context.set_trailing_metadata(sent)
         return self.Reply(message=request.message, count=request.times, blob=request.blob)
 
@@ -69,8 +73,16 @@ class Echo:
             yield self.Reply(message=request.message.upper(), count=number, blob=request.blob)
 
 
+def listen(server, bind, files):
+    if not files:
+        return server.add_insecure_port(bind)
+    key, chain, *roots = map(echo.read, files)
+    credentials = grpc.ssl_server_credentials([(key, chain)], *roots, require_client_auth=bool(roots))
+    return server.add_secure_port(bind, credentials)
+
+
 def main():
-    bind, descriptor_set = sys.argv[1:]
+    bind, descriptor_set, *files = sys.argv[1:]
     pool = echo.load(descriptor_set)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
     service = pool.FindServiceByName("echo.v1.Echo")
@@ -82,7 +94,7 @@ def main():
     names = (service.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server, pool=pool)
 
-    port = server.add_insecure_port(bind)
+    port = listen(server, bind, files)
     server.start()
     tell(f"ready {port}")
     sys.stdin.read()

@@ -12,6 +12,7 @@ mod connection;
 mod deadlines;
 mod front_door;
 mod grpcio;
+mod grpcio_tls;
 mod health;
 mod hostile;
 mod journal;
