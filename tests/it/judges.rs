@@ -271,12 +271,17 @@ async fn tonic_server(
             (address, stop)
         }
         Transport::Unix => {
-            let path =
-                std::env::temp_dir().join(format!("judge-{}-{reflection:?}", std::process::id()));
-            let _ = std::fs::remove_file(&path);
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let path = directory.path().join("judge");
             let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
             let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
-            tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped));
+            let serving = router.serve_with_incoming_shutdown(incoming, stopped);
+            tokio::spawn(async move {
+                let served = serving.await;
+                // The socket goes with its server, also when the runtime drops it.
+                drop(directory);
+                served
+            });
             (Address::unix(path).expect("a short path"), stop)
         }
         Transport::Memory => panic!("a stock server has no in-process pipe"),
