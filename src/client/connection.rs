@@ -6,6 +6,7 @@ use crate::client::dial;
 use crate::client::link::Link;
 use crate::client::secure::Tls;
 use crate::error::{Error, Kind};
+use crate::panics::caught_async;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -341,10 +342,17 @@ async fn carry(shared: Weak<Shared>, config: ClientConfig, id: u64) {
         return;
     };
     let established = tokio::select! {
-        established = dial::establish(&config, tls.as_deref()) => established,
+        established = caught_async(dial::establish(&config, tls.as_deref())) => established,
         // Nobody waits for it any more.
         _ = state.wait_for(|state| *state == ConnectionState::Shutdown) => return,
     };
+    let established = established.unwrap_or_else(|panic| {
+        // It is a mistake of ours, and no reason to dial again at once.
+        Err(dial::connect_error(format!(
+            "the dial of {} panicked: {panic}",
+            config.address
+        )))
+    });
     let connection = match (shared.upgrade(), established) {
         (None, _) => return,
         (Some(shared), Err(error)) => return shared.refused(id, error, dialled),

@@ -1,5 +1,6 @@
 //! Servers that die, stop, come back, and hold their breath: on every transport, with and without TLS.
 
+use crate::process::alone;
 use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::Backoff;
@@ -330,9 +331,16 @@ async fn settle(tasks: usize) {
     );
 }
 
+#[test]
+fn a_thousand_deaths_leave_nothing_behind() {
+    // Open files are counted, which all tests of a process share.
+    alone("kill::a_thousand_deaths", &[]);
+}
+
 /// Calls are in flight at every death: each ends with a definite outcome on both sides, and nothing is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_deaths_leave_nothing_behind() {
+#[ignore = "run by the test above, in a process of its own"]
+async fn a_thousand_deaths() {
     let rounds = if cfg!(debug_assertions) { 350 } else { 1000 };
     let (tasks, files) = (Handle::current().metrics().num_alive_tasks(), open_files());
     for transport in Transport::ALL {

@@ -4,8 +4,9 @@ use crate::support::within;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::thread;
+use std::{env, thread};
 use tokio::sync::mpsc;
 
 /// A running program. Its pipes are read by threads, so that a mock on the test's own thread can serve it meanwhile.
@@ -143,4 +144,18 @@ impl Drop for Running {
             eprintln!("the program wrote:\n{stderr}");
         }
     }
+}
+
+/// Runs one ignored test of this binary in a process of its own, which no other test shares, and checks that it passes.
+#[track_caller]
+pub(crate) fn alone(test: &str, variables: &[(&str, &Path)]) {
+    let mut command = Command::new(env::current_exe().expect("this test is a program"));
+    command.args(["--exact", test, "--ignored"]);
+    command.envs(variables.iter().copied());
+    let output = command.output().expect("it runs");
+    let told = lossy(&output.stdout) + &lossy(&output.stderr);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{test}:\n{told}"
+    );
 }

@@ -1,24 +1,11 @@
 //! The roots of this machine, which the environment names, so each test has a process of its own.
 
+use crate::process::alone;
 use crate::support::within;
 use rpcplugin_testkit::{Authority, Client, ClientConfig, Identity, MockServer};
-use std::{
-    env,
-    path::PathBuf,
-    process::{Command, Output},
-};
+use std::{env, path::PathBuf};
 
 const FILES: &str = "TESTKIT_TLS_FILES";
-
-/// Runs an ignored test of this file with these roots.
-fn run(test: &str, roots: &std::path::Path, files: &std::path::Path) -> Output {
-    let mut command = Command::new(env::current_exe().expect("this test is a program"));
-    command.args(["--exact", &format!("system_roots::{test}"), "--ignored"]);
-    command
-        .env("SSL_CERT_FILE", roots)
-        .env_remove("SSL_CERT_DIR");
-    command.env(FILES, files).output().expect("it runs")
-}
 
 #[test]
 fn the_roots_of_the_machine_are_trusted_and_no_others() {
@@ -26,20 +13,20 @@ fn the_roots_of_the_machine_are_trusted_and_no_others() {
     let (server, stranger) = (authority.localhost(), other.localhost());
     let (files, strange) = (server.files().unwrap(), stranger.files().unwrap());
     for (test, roots) in [
-        ("a_server_that_the_machine_trusts", files.ca()),
-        ("a_server_that_the_machine_does_not_trust", strange.ca()),
-        ("a_machine_without_roots", files.key()),
+        ("system_roots::a_server_that_the_machine_trusts", files.ca()),
+        (
+            "system_roots::a_server_that_the_machine_does_not_trust",
+            strange.ca(),
+        ),
+        ("system_roots::a_machine_without_roots", files.key()),
     ] {
-        let output = run(test, &roots, files.dir());
-        assert!(
-            output.status.success(),
-            "{test}: {}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        assert!(
-            String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-            "{test}"
-        );
+        let none = files.dir().join("none");
+        let variables = [
+            ("SSL_CERT_FILE", roots.as_path()),
+            ("SSL_CERT_DIR", &none),
+            (FILES, files.dir()),
+        ];
+        alone(test, &variables);
     }
 }
 
