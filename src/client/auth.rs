@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 /// and one that the server refuses with `UNAUTHENTICATED` is renewed once, and the call made again. However many calls wait for
 /// a token, it is asked for once. A call that has the metadata already is left alone.
 ///
-/// A call is made again only if its request, of a megabyte at most, has been sent to its end, and nothing but the status came
-/// back. A token that is refused later is renewed for the next call.
+/// A call is made again only if no more than a megabyte of its request has been sent, and nothing but the status came back; a
+/// stream of requests goes on with the second call. A token that is refused later is renewed for the next call.
 ///
 /// Tokens are sent as sensitive metadata, which is not put into HPACK's tables, and are in no `Debug`, log or error. Over
 /// plaintext they go to this machine only, unless that is [allowed](Self::allow_plaintext).

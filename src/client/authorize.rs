@@ -2,7 +2,7 @@
 
 use crate::client::about::About;
 use crate::client::credentials::Credentials;
-use crate::client::replay::Copy;
+use crate::client::replay::Kept;
 use crate::client::timer::Timer;
 use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::Error;
@@ -42,9 +42,9 @@ async fn send_with(
     let options = transport.options(&mut parts);
     let about = transport.about(&parts, &options);
     parts.extensions.insert(options);
-    let (copy, body) = if credentials.is_renewable() {
-        let (copy, body) = Copy::of(body);
-        (Some(copy), body)
+    let (kept, body) = if credentials.is_renewable() {
+        let kept = Kept::new(body);
+        (Some(kept.clone()), Body::new(kept))
     } else {
         (None, body)
     };
@@ -56,14 +56,13 @@ async fn send_with(
     };
     let again = parts.clone();
     let (response, refused) = attempt.send(parts, body).await?;
-    match copy.and_then(|copy| copy.again()).filter(|_| refused) {
-        Some(body) => {
-            drop(response);
-            let (response, _) = attempt.send(again, body).await?;
-            Ok(response)
-        }
-        None => Ok(response),
-    }
+    let body = kept.filter(|_| refused).and_then(|kept| kept.again());
+    let Some(body) = body else {
+        return Ok(response);
+    };
+    drop(response);
+    let (response, _) = attempt.send(again, body).await?;
+    Ok(response)
 }
 
 /// One call, which is made once or twice.

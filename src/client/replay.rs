@@ -9,114 +9,115 @@ use std::{
 };
 use tonic::Status;
 
-/// A request body whose bytes are kept as they pass.
+/// A request body whose bytes are kept as they pass. Cloning it gives another hand on the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept(Arc<Mutex<State>>);
+
 #[derive(Debug)]
-pub(crate) struct Kept {
-    body: tonic::body::Body,
-    copy: Copy,
-}
-
-/// What has passed. Cloning it gives another hand on the same.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Copy(Arc<Mutex<Passed>>);
-
-#[derive(Debug, Default)]
-struct Passed {
-    frames: Vec<Bytes>,
+struct State {
+    /// What has not passed yet. `None` when it is to be sent by another.
+    body: Option<tonic::body::Body>,
+    passed: Vec<Bytes>,
     length: usize,
-    /// Whether that was all.
     ended: bool,
-    /// Whether it was too much to keep.
+    /// Whether more has passed than is kept, or the body failed.
     lost: bool,
 }
 
 /// As much of a request is kept.
 const MOST: usize = 1 << 20;
 
-impl Copy {
-    /// The body, and a copy of what passes.
-    pub(crate) fn of(body: tonic::body::Body) -> (Self, tonic::body::Body) {
-        let copy = Self::default();
-        copy.lock().ended = body.is_end_stream();
-        let kept = Kept {
-            body,
-            copy: copy.clone(),
-        };
-        (copy, tonic::body::Body::new(kept))
+impl Kept {
+    pub(crate) fn new(body: tonic::body::Body) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            body: Some(body),
+            passed: Vec::new(),
+            length: 0,
+            ended: false,
+            lost: false,
+        })))
     }
 
-    /// The body once more. `None`, when it has not passed to its end, or was too large.
+    /// The body from its beginning: what has passed, and what is still to come. Whoever was sending it is at its end. `None`,
+    /// when too much has passed.
     pub(crate) fn again(&self) -> Option<tonic::body::Body> {
-        let passed = self.lock();
-        (passed.ended && !passed.lost).then(|| {
-            let frames = passed.frames.clone().into_iter();
-            tonic::body::Body::new(Again(frames))
-        })
+        let mut state = self.lock();
+        let body = state.body.take().filter(|_| !state.lost)?;
+        let body = Some(body).filter(|_| !state.ended);
+        let passed = std::mem::take(&mut state.passed).into_iter();
+        Some(tonic::body::Body::new(Again { passed, body }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Passed> {
+    /// It is held while the body is polled, which nobody but its sender does.
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Passed {
+impl State {
     fn keep(&mut self, bytes: &Bytes) {
         self.length += bytes.len();
         if self.length > MOST {
             self.lost = true;
-            self.frames.clear();
+            self.passed.clear();
         }
         if !self.lost {
-            self.frames.push(bytes.clone());
+            self.passed.push(bytes.clone());
         }
     }
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
 impl Body for Kept {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        let mut passed = this.copy.lock();
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let mut state = self.lock();
+        let Some(body) = &mut state.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(bytes) = frame.data_ref() {
-                    passed.keep(bytes);
+                    state.keep(bytes);
                 }
-                passed.ended = this.body.is_end_stream();
             }
-            Some(Err(_)) => passed.lost = true,
-            None => passed.ended = true,
+            Some(Err(_)) => state.lost = true,
+            None => state.ended = true,
         }
-        drop(passed);
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let state = self.lock();
+        state.body.as_ref().is_none_or(Body::is_end_stream)
     }
 }
 
-/// A body of frames that are there.
-struct Again(std::vec::IntoIter<Bytes>);
+/// A body whose beginning is there already.
+struct Again {
+    passed: std::vec::IntoIter<Bytes>,
+    /// What is still to come, if anything is.
+    body: Option<tonic::body::Body>,
+}
 
 impl Body for Again {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.next().map(|bytes| Ok(Frame::data(bytes))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        match (self.passed.next(), &mut self.body) {
+            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            (None, Some(body)) => Pin::new(body).poll_frame(cx),
+            (None, None) => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_slice().is_empty()
+        let ended = self.body.as_ref().is_none_or(Body::is_end_stream);
+        self.passed.as_slice().is_empty() && ended
     }
 }

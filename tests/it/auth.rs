@@ -1,7 +1,10 @@
 //! Tokens: who has one, who gets one, when it is renewed, and that nobody else sees it.
 
-use crate::support::{echo, echo_schema, within};
+use crate::raw::raw_server;
+use crate::support::{echo, echo_schema, repeat_what_is_said, within};
+use bytes::Bytes;
 use echo::echo_client::EchoClient;
+use http::{HeaderMap, Response};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{ClientBuilder, Token};
 use rpcplugin_testkit::{
@@ -17,6 +20,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, advance};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const LOGIN: &str = "auth.Authenticate";
@@ -317,18 +321,77 @@ async fn a_request_that_cannot_be_sent_again_is_refused_and_the_next_call_has_an
         .await
         .unwrap();
 
-    // A stream that goes on cannot be sent again either.
-    auth.revoke_all();
-    let endless = tokio_stream::StreamExt::chain(
-        tokio_stream::once(json!({"n": 1})),
-        tokio_stream::pending(),
-    );
-    let upload = client.call_client_stream("Upload", endless).into_future();
-    assert_eq!(
-        within(upload).await.unwrap_err().code(),
-        Some(Code::Unauthenticated)
-    );
     assert_eq!(server.calls_to(LOGIN).len(), 2);
+}
+
+/// What had been sent is sent again, and what comes later is heard by the second call.
+#[tokio::test]
+async fn a_stream_of_requests_goes_on_after_its_token_was_renewed() {
+    let (server, auth) = guarded(Grant::new()).await;
+    server.mount(Stub::method("Chat").reply(repeat_what_is_said));
+    let client = logging_in(&server).connect().await.unwrap();
+    auth.revoke_all();
+    let (say, said) = tokio::sync::mpsc::unbounded_channel();
+    say.send(json!({"message": 1})).unwrap();
+    let said = UnboundedReceiverStream::new(said);
+    let mut chat = within(client.call_bidi_stream("Chat", said).into_future())
+        .await
+        .unwrap();
+    for number in 1..4 {
+        let heard = within(chat.message()).await.unwrap();
+        assert_eq!(heard, Some(json!({"message": number})));
+        say.send(json!({"message": number + 1})).unwrap();
+    }
+    drop(say);
+    assert_eq!(
+        within(chat.message()).await.unwrap(),
+        Some(json!({"message": 4}))
+    );
+    assert_eq!(within(chat.message()).await.unwrap(), None);
+    let chats = server.calls_to("Chat");
+    assert_eq!((chats.len(), chats[1].requests().len()), (2, 4));
+}
+
+/// A server that refuses by the headers alone leaves what is larger than its window unsent.
+#[tokio::test]
+async fn a_large_request_that_is_refused_before_it_is_sent_is_made_again() {
+    let served = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&served);
+    // Every other call is refused.
+    let (address, _serving) = raw_server(move |mut respond| {
+        let refused = counted.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let response = Response::builder().header("content-type", "application/grpc");
+        if refused {
+            let response = response.header("grpc-status", "16").body(()).unwrap();
+            respond.send_response(response, true).unwrap();
+            return;
+        }
+        let mut stream = respond
+            .send_response(response.body(()).unwrap(), false)
+            .unwrap();
+        stream
+            .send_data(Bytes::from_static(&[0; 5]), false)
+            .unwrap();
+        let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, "0".parse().unwrap())]);
+        stream.send_trailers(trailers).unwrap();
+    })
+    .await;
+    let auth = TokenAuth::provider(|| async { Ok::<_, io::Error>("t") });
+    let client = within(Client::builder().address(address).auth(auth).connect())
+        .await
+        .unwrap();
+    for (at, length) in [10, 60_000, 70_000, 300_000, 900_000]
+        .into_iter()
+        .enumerate()
+    {
+        let call = client
+            .unary::<String, ()>("/a.B/C", "x".repeat(length))
+            .into_future();
+        within(call)
+            .await
+            .unwrap_or_else(|error| panic!("{length}: {error}"));
+        assert_eq!(served.load(Ordering::Relaxed), 2 * (at + 1));
+    }
 }
 
 /// What is kept is the request before it is compressed.
