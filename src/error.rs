@@ -85,6 +85,11 @@ impl Error {
         })
     }
 
+    /// Whether it was caused by a connection that could not be made.
+    pub(crate) fn is_by_connect(&self) -> bool {
+        self.cause().is_some_and(Self::is_connect)
+    }
+
     fn cause(&self) -> Option<&Self> {
         error::Error::source(self)?.downcast_ref()
     }

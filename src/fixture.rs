@@ -1,8 +1,8 @@
 //! The one place where the wings meet: a client that is ready for its server.
 
-use crate::address::IntoAddress;
+use crate::address::{Address, IntoAddress};
 use crate::client::{Client, ClientBuilder, ClientTls};
-use crate::mock::{Backend, MockServer, MockServerBuilder};
+use crate::mock::{Backend, MockServer, MockServerBuilder, ServerTls};
 use crate::schema::reflect;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -34,7 +34,21 @@ impl MockServer {
         };
         match builder.connect().await {
             Ok(client) => client,
-            Err(error) => panic!("cannot connect to the mock server: {error:?}"),
+            Err(error) => panic!(
+                "cannot connect to the mock server: {error:?}{}",
+                self.hint()
+            ),
+        }
+    }
+
+    /// What a client of this server lacks that nobody here can give it.
+    fn hint(&self) -> &'static str {
+        let told = self.tls().filter(ServerTls::requires_clients);
+        match told.map(|told| told.mint_client("test client")) {
+            Some(None) => {
+                "\n(nobody in this process can sign a client's certificate: build a client with `.tls(..)`)"
+            }
+            _ => "",
         }
     }
 
@@ -58,6 +72,17 @@ impl MockServer {
         } else {
             ClientTls::new().pinned(identity)
         };
+        // A certificate for other names than the address has is asked for by one of its own.
+        let host = match self.address() {
+            Address::Tcp { host, .. } => host,
+            Address::Unix(_) | Address::Memory(_) => "localhost",
+        };
+        let certificate = identity.certificate();
+        let named = certificate.dns_names();
+        let tls = match named.first().filter(|_| !certificate.has_name(host)) {
+            Some(name) => tls.server_name(name.replace('*', "any")),
+            None => tls,
+        };
         Some(match told.mint_client("test client") {
             Some(client) => tls.identity(client),
             None => tls,
@@ -75,8 +100,9 @@ impl MockServerBuilder {
         self.proxy_with(Client::builder().address(address))
     }
 
-    /// [`proxy_to`](Self::proxy_to) the server that this client is for, with its TLS and authentication. Its timeout and
-    /// its limit of message sizes are lifted.
+    /// [`proxy_to`](Self::proxy_to) the server that this client is for, with its TLS and its token, which takes the place of the
+    /// caller's. (A client without a token passes on what the caller has.) Its timeout and its limit of message sizes are
+    /// lifted.
     pub fn proxy_with(self, client: ClientBuilder) -> Self {
         let client = client
             .no_timeout()
@@ -86,16 +112,26 @@ impl MockServerBuilder {
             Ok(client) => client,
             Err(mistake) => return self.mistaken(mistake),
         };
+        let key = client.token_key().cloned();
         let server = format!("proxy to {}", client.address());
         let asked = client.clone();
-        let backend = Backend::new(move |request| {
+        let hidden = key.clone();
+        let backend = Backend::new(move |mut request| {
             let mut client = client.clone();
+            // What the caller authenticates with is for the mock; the client has a token of its own.
+            if let Some(key) = &key {
+                request.headers_mut().remove(key);
+            }
             Box::pin(async move {
                 let response = Service::call(&mut client, request).await?;
                 Ok(response.map(Body::new))
             })
         });
-        self.proxied(backend, server, move || {
+        let this = match &hidden {
+            Some(key) => self.redact(key.as_str()),
+            None => self,
+        };
+        this.proxied(backend, server, move || {
             let client = asked.clone();
             Box::pin(async move {
                 let reflected = timeout(REFLECTING, reflect(client)).await;

@@ -1,6 +1,7 @@
 //! What a client is told about authentication.
 
 use crate::error::{Error, Kind};
+use crate::wire::metadata::check_free;
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use serde_json::Value;
 use std::{error, fmt, pin::Pin, sync::Arc, time::Duration};
@@ -125,7 +126,7 @@ impl TokenAuth {
     /// Sends the token under this key, and nothing before it.
     pub fn header(mut self, key: &str) -> Self {
         match HeaderName::try_from(key) {
-            Ok(header) if !key.ends_with("-bin") => {
+            Ok(header) if is_free(key) => {
                 self.header = header;
                 self.scheme = None;
             }
@@ -181,6 +182,12 @@ impl fmt::Debug for TokenAuth {
         };
         write!(f, "TokenAuth({source}, as `{}`)", self.header)
     }
+}
+
+/// Whether a token can stand under this key, which neither HTTP nor gRPC need for themselves.
+fn is_free(key: &str) -> bool {
+    let reserved = key.ends_with("-bin") || key.starts_with("grpc-") || key == "user-agent";
+    !reserved && check_free(key).is_ok()
 }
 
 /// A token, and how long it is good. `Debug` does not show it, and it is wiped from memory when it is dropped.
@@ -245,7 +252,12 @@ pub(super) fn token_of(reply: &Value) -> Result<Token, &'static str> {
     let number = seconds
         .as_f64()
         .or_else(|| seconds.as_str()?.trim().parse().ok());
-    let lifetime = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    let lifetime = number.and_then(|number| match Duration::try_from_secs_f64(number) {
+        Ok(lifetime) => Some(lifetime),
+        // Longer than any clock goes.
+        Err(_) if number.is_finite() && number > 0.0 => Some(Duration::MAX),
+        Err(_) => None,
+    });
     let lifetime = lifetime.ok_or("its `expires_in` is no number of seconds")?;
     // A field of a typed message that was not set.
     if lifetime.is_zero() {

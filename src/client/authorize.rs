@@ -1,9 +1,11 @@
 //! Calls with the client's token.
 
 use crate::client::about::About;
+use crate::client::connection::{ConnectionState, closed};
 use crate::client::credentials::Credentials;
 use crate::client::replay::Kept;
 use crate::client::timer::Timer;
+use crate::client::token::Held;
 use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::Error;
 use http::{HeaderMap, Request, Response, request::Parts};
@@ -74,6 +76,31 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// A token, unless the client is closed.
+    async fn token(&self) -> Result<Held, Error> {
+        let subchannel = &self.transport.subchannel;
+        let mut state = subchannel.state();
+        tokio::select! {
+            biased;
+            _ = state.wait_for(|state| *state == ConnectionState::Shutdown) => {
+                Err(closed(subchannel.address()))
+            }
+            held = self.fetched() => held,
+        }
+    }
+
+    async fn fetched(&self) -> Result<Held, Error> {
+        loop {
+            match self.credentials.token().await {
+                // A login does not wait for its server. Who does, does so here.
+                Err(error) if self.options.wait_for_ready && error.is_by_connect() => {
+                    self.transport.subchannel.ready(true).await?;
+                }
+                fetched => return fetched,
+            }
+        }
+    }
+
     /// The response, and whether it is nothing but the refusal of the token.
     async fn send(
         &self,
@@ -81,8 +108,7 @@ impl Attempt<'_> {
         body: Body,
     ) -> Result<(Response<ResponseBody>, bool), Error> {
         let mut timer = Timer::new(self.options.deadline);
-        let token = self.credentials.token(self.options.wait_for_ready);
-        let held = timer.limit(token).await;
+        let held = timer.limit(self.token()).await;
         let held = held.ok_or_else(|| self.about.late("waiting for a token"))??;
         let key = self.credentials.key().clone();
         parts.headers.insert(key, held.value);

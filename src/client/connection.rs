@@ -140,9 +140,10 @@ impl Subchannel {
     /// Cancel safe: the dial goes on in its own task, for the next caller.
     pub(crate) async fn ready(&self, wait_for_ready: bool) -> Result<(Link, Slotted), Error> {
         let mut state = self.shared.state.subscribe();
+        let mut waited = false;
         loop {
             state.borrow_and_update();
-            match self.shared.next(wait_for_ready) {
+            match self.shared.next(wait_for_ready, waited) {
                 Next::Fail(error) => return Err(error),
                 Next::Try(mut link) => {
                     let Ok(slot) = link.slot().await else {
@@ -157,7 +158,10 @@ impl Subchannel {
                         Err(error) => self.lost(&link, error),
                     }
                 }
-                Next::Wait { until: None } => drop(state.changed().await),
+                Next::Wait { until: None } => {
+                    waited = true;
+                    drop(state.changed().await);
+                }
                 Next::Wait {
                     until: Some(instant),
                 } => drop(timeout_at(instant, state.changed()).await),
@@ -202,11 +206,13 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(self: &Arc<Self>, wait_for_ready: bool) -> Next {
+    /// What a caller does. One that has `waited` for a dial has its answer by that, however long ago the dial began.
+    fn next(self: &Arc<Self>, wait_for_ready: bool, waited: bool) -> Next {
         let mut inner = self.lock();
         self.judge_last(&mut inner);
         match &inner.slot {
             Slot::Connecting(_) => Next::Wait { until: None },
+            Slot::Failed { error, .. } if waited && !wait_for_ready => Next::Fail(error.clone()),
             Slot::Failed { error, retry_at } if *retry_at > Instant::now() => {
                 if wait_for_ready {
                     Next::Wait {

@@ -14,8 +14,8 @@ use tokio::{sync::watch, task::AbortHandle, time::Instant};
 /// The tokens of one client.
 pub(crate) struct Credentials {
     told: TokenAuth,
-    /// Asks for a token. `true` waits for a connection.
-    fetch: Arc<dyn Fn(bool) -> Fetching + Send + Sync>,
+    /// Asks for a token.
+    fetch: Arc<dyn Fn() -> Fetching + Send + Sync>,
     /// Whether another token can be had than the one that was refused.
     renewable: bool,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ impl Credentials {
     pub(crate) fn new(
         told: TokenAuth,
         renewable: bool,
-        fetch: impl Fn(bool) -> Fetching + Send + Sync + 'static,
+        fetch: impl Fn() -> Fetching + Send + Sync + 'static,
     ) -> Self {
         Self {
             told,
@@ -61,16 +61,16 @@ impl Credentials {
     /// A token that is good now.
     ///
     /// Cancel safe: one that is asked for goes on being asked for, for the next call.
-    pub(crate) async fn token(self: &Arc<Self>, wait_for_ready: bool) -> Result<Held, Error> {
+    pub(crate) async fn token(self: &Arc<Self>) -> Result<Held, Error> {
         let mut outcome = {
             let mut state = self.lock();
             match next(state.held.as_ref(), Instant::now()) {
                 Next::Use(held) => return Ok(held),
                 Next::Renew(held) => {
-                    self.fetch(&mut state, wait_for_ready);
+                    self.fetch(&mut state);
                     return Ok(held);
                 }
-                Next::Wait => self.fetch(&mut state, wait_for_ready),
+                Next::Wait => self.fetch(&mut state),
             }
         };
         let outcome = outcome.wait_for(Option::is_some).await;
@@ -93,7 +93,7 @@ impl Credentials {
     }
 
     /// Asks for another token, unless that is under way.
-    fn fetch(self: &Arc<Self>, state: &mut State, wait_for_ready: bool) -> Outcome {
+    fn fetch(self: &Arc<Self>, state: &mut State) -> Outcome {
         // One whose task is gone, with the runtime that it ran on, is as good as none.
         if let Some(fetching) = &state.fetching
             && fetching.outcome.has_changed().is_ok()
@@ -104,7 +104,7 @@ impl Credentials {
         let (fetch, credentials) = (Arc::clone(&self.fetch), Arc::downgrade(self));
         let task = tokio::spawn(async move {
             // The closure itself may panic, or ask this client for something.
-            let fetched = caught_async(async move { fetch(wait_for_ready).await }).await;
+            let fetched = caught_async(async move { fetch().await }).await;
             let fetched = fetched.unwrap_or_else(|panic| {
                 let text = format!("the provider of tokens panicked: {panic}");
                 Err(Error::new(Kind::Auth, text))

@@ -10,7 +10,7 @@ use crate::client::telling::Telling;
 use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::{Error, Kind};
 use crate::schema::{Shape, reflect};
-use http::uri::PathAndQuery;
+use http::{HeaderName, uri::PathAndQuery};
 use prost::Message;
 use serde_json::Value;
 use std::{
@@ -19,7 +19,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::watch, time::timeout_at};
+use tokio::{
+    sync::watch,
+    time::{timeout, timeout_at},
+};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{
     Status, body::Body, client::Grpc, codec::Codec, codegen::Service, metadata::MetadataMap,
@@ -86,9 +89,23 @@ impl Client {
     pub(super) async fn connected(&self) -> Result<(), Error> {
         self.transport().subchannel.ready(false).await?;
         match &self.inner.authorized.credentials {
-            Some(credentials) => credentials.token(false).await.map(drop),
+            Some(credentials) => {
+                let limit = self.inner.config.timeout.unwrap_or(Duration::MAX);
+                let token = timeout(limit, credentials.token()).await;
+                token.map(|token| token.map(drop)).unwrap_or_else(|_| {
+                    let address = self.address();
+                    let text = format!("no token for {address} within the timeout of {limit:?}");
+                    Err(Error::new(Kind::Timeout, text))
+                })
+            }
             None => Ok(()),
         }
+    }
+
+    /// The metadata key that its token stands under.
+    pub(crate) fn token_key(&self) -> Option<&HeaderName> {
+        let credentials = self.inner.authorized.credentials.as_ref();
+        credentials.map(|credentials| credentials.key())
     }
 
     /// Where the server is.

@@ -48,12 +48,12 @@ fn credentials(
         TokenSource::Fixed(token) => {
             // One that cannot be sent is told at once.
             told.value(&token)?;
-            Credentials::new(told, false, move |_| {
+            Credentials::new(told, false, move || {
                 let token = token.clone();
                 Box::pin(async move { Ok(token) })
             })
         }
-        TokenSource::Provider(provide) => Credentials::new(told, true, move |_| provide()),
+        TokenSource::Provider(provide) => Credentials::new(told, true, move || provide()),
         TokenSource::Login { method, args } => {
             let authorized = Authorized {
                 transport: Arc::clone(transport),
@@ -61,24 +61,14 @@ fn credentials(
             };
             // Its own resolver: calls that ask for a name may be waiting for the login.
             let client = Client::of(config.clone(), resolver.anew(), authorized);
-            Credentials::new(told, true, move |wait_for_ready| {
-                Box::pin(login(
-                    client.clone(),
-                    method.clone(),
-                    args.clone(),
-                    wait_for_ready,
-                ))
+            Credentials::new(told, true, move || {
+                Box::pin(login(client.clone(), method.clone(), args.clone()))
             })
         }
     }))
 }
 
-async fn login(
-    client: Client,
-    method: String,
-    args: Value,
-    wait_for_ready: bool,
-) -> Result<Token, Error> {
+async fn login(client: Client, method: String, args: Value) -> Result<Token, Error> {
     let failed = |problem: &str| {
         let text = format!(
             "the login by {method} at {} failed{problem}",
@@ -86,12 +76,7 @@ async fn login(
         );
         Error::new(Kind::Auth, text)
     };
-    let call = client.call(method.as_str(), args);
-    let call = if wait_for_ready {
-        call.wait_for_ready()
-    } else {
-        call
-    };
-    let reply = call.await.map_err(|error| failed("").caused_by(error))?;
+    let reply = client.call(method.as_str(), args).await;
+    let reply = reply.map_err(|error| failed("").caused_by(error))?;
     token_of(&reply).map_err(|problem| failed(&format!(": the reply is of no use: {problem}")))
 }

@@ -136,7 +136,7 @@ impl Loaded {
             own: self.identity.as_ref().map(Identity::certificate),
             spoke: None,
             only: self.only.map(|version| version.to_string()),
-            asked: None,
+            asked: Some(self.name.to_str().into_owned()),
         }
     }
 

@@ -63,6 +63,10 @@ impl Transport {
         };
         let named = tls.as_ref().and_then(|tls| tls.server_name.clone());
         let tls = tls.map(|tls| Tls::new(tls, &config.address)).transpose()?;
+        let named = named.map(|name| match name.contains(':') {
+            true => format!("[{name}]"),
+            false => name,
+        });
         let authority = named.unwrap_or_else(|| config.address.authority());
         let authority = Authority::try_from(authority.as_str()).map_err(|error| {
             let text = format!("`{authority}` cannot be the authority of a call");

@@ -92,12 +92,20 @@ fn compare(stub: Arc<Mounted>, call: &Call) -> Near {
     let conditions = stub.conditions.iter().map(|condition| {
         let matcher = &condition.matcher;
         let checked = caught(|| (!matcher.matches(call)).then(|| matcher.mismatch(call)));
+        let secret = stub.is_secret();
         let (lines, differences) = match checked {
             Ok(None) => (Vec::new(), 0),
+            Ok(Some(mismatch)) if secret => {
+                (vec!["secret".to_owned()], mismatch.differences().max(1))
+            }
             Ok(Some(mismatch)) => (mismatch.lines().to_vec(), mismatch.differences().max(1)),
             Err(panic) => (vec![format!("it panicked: {panic}")], 1),
         };
-        let what = caught(|| condition.describe());
+        let what = if secret {
+            Ok("a condition of a secret stub".to_owned())
+        } else {
+            caught(|| condition.describe())
+        };
         Checked {
             what: what
                 .unwrap_or_else(|panic| format!("a condition whose `describe` panicked: {panic}")),

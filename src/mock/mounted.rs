@@ -114,6 +114,10 @@ impl Mounted {
         self.method.as_ref()
     }
 
+    pub(crate) fn is_secret(&self) -> bool {
+        self.server.secret
+    }
+
     pub(crate) fn label(&self) -> &str {
         &self.server.label
     }

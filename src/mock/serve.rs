@@ -244,6 +244,10 @@ impl Service {
     /// What a call gets that no stub is for: `UNIMPLEMENTED` when nothing knows its method, and a status of its own when
     /// the method is known, so that no client mistakes a mistake in the test for an old server.
     fn unmatched(&self, call: &Call) -> Status {
+        let naming = self.registry.naming(call);
+        if naming.iter().any(|stub| stub.is_secret()) {
+            call.hide();
+        }
         let explanation = explain(&self.registry, call);
         let text = brief(explanation.short);
         tracing::warn!(%call, "unmatched call: {text}");

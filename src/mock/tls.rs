@@ -94,6 +94,10 @@ impl ServerTls {
         }
     }
 
+    pub(crate) fn requires_clients(&self) -> bool {
+        self.demand == Demand::Required
+    }
+
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -11,8 +11,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// What HTTP/2 is spoken over.
@@ -84,6 +86,8 @@ pub(crate) const ALPN: &[u8] = b"h2";
 
 /// What one who is refused may go on sending. More is a connection that is cut.
 const LAST_WORDS: usize = 64 << 10;
+/// How long one who is refused may take to go.
+const LINGERING: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Broken<S> {
     fn new(error: io::Error, stream: Tapped<S>, notes: &Notes) -> Self {
@@ -97,7 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broken<S> {
 
     /// Closes the connection so that the other side gets the alert: a socket that is closed with unread bytes resets, and
     /// that may overtake it.
-    pub(crate) async fn close(mut self) {
+    pub(crate) async fn close(self) {
+        // One that does not go has had its time.
+        let _ = timeout(LINGERING, self.linger()).await;
+    }
+
+    async fn linger(mut self) {
         let _ = self.stream.shutdown().await;
         let mut buffer = [0; 1024];
         let mut left = LAST_WORDS;

@@ -41,7 +41,7 @@ pub(crate) struct Failure<'a> {
     /// The versions that we speak, if it is only one.
     pub(crate) only: Option<String>,
     /// The name that the server was asked for by.
-    pub(crate) asked: Option<&'a str>,
+    pub(crate) asked: Option<String>,
 }
 
 impl Failure<'_> {
@@ -140,9 +140,18 @@ impl Failure<'_> {
                 format!("{refuses}: the key of {us} is not that of the certificate")
             }
             AlertDescription::BadCertificate if self.side == Side::Server => {
-                let names = own.names().join(", ");
+                let mut names = own.names();
+                let more = names.len().saturating_sub(5);
+                names.truncate(5);
+                let mut names = names.join(", ");
+                if more > 0 {
+                    names += &format!(" and {more} more");
+                }
                 format!("{refuses}: perhaps it asked for another name than {names}")
             }
+            AlertDescription::CertificateRequired => format!(
+                "{them} requires a client certificate, and did not get {us}'s {own}: its kind of key may be unknown to one of the two"
+            ),
             AlertDescription::BadCertificate
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
@@ -161,7 +170,7 @@ impl Failure<'_> {
                 format!("{them} does not speak HTTP/2 (ALPN `h2`)")
             }
             AlertDescription::UnrecognisedName => {
-                let asked = self.asked.unwrap_or_default();
+                let asked = self.asked.as_deref().unwrap_or_default();
                 format!("{them} does not know the name `{asked}`")
             }
             _ => format!("{them} ended the connection"),

@@ -86,7 +86,11 @@ impl Identity {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(identity)
             }
-            Err(_) => {
+            Err(error) => {
+                if !matches!(error, rustls::Error::InconsistentKeys(_)) {
+                    let problem = format!("{} cannot be used: {error}", identity.certificate());
+                    return Err(malformed("the certificate chain", &problem));
+                }
                 let text = format!(
                     "the private key is not the one of the certificate {}",
                     identity.certificate()
@@ -115,7 +119,10 @@ impl Identity {
             .map_err(|_| {
                 // What the error says may be a part of the key.
                 key.zeroize();
-                malformed("the private key", "its kind is not supported")
+                malformed(
+                    "the private key",
+                    "it cannot be decoded, or its kind is not supported",
+                )
             })?;
         Ok(Self(Arc::new(Inner {
             certified: Arc::new(CertifiedKey::new(chain.clone(), loaded)),

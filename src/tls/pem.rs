@@ -29,7 +29,12 @@ impl Pem {
     /// `None` for any other text. The content of the blocks is not decoded here.
     #[must_use]
     pub fn parse(text: impl Into<String>) -> Option<Self> {
-        let pem = Self(Zeroizing::new(text.into()));
+        let mut text = Zeroizing::new(text.into());
+        // Some editors begin a file with a mark of its byte order.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        let pem = Self(text);
         let mut open = None;
         let mut blocks = 0;
         for line in pem.0.lines().map(str::trim) {

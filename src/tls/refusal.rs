@@ -33,6 +33,8 @@ impl Refusals {
 pub(super) struct Examined<'a> {
     pub(super) certificate: &'a Certificate,
     pub(super) intermediates: &'a [CertificateDer<'a>],
+    /// Whether it was its key's signature of the handshake that was wrong, and not the certificate.
+    pub(super) signature: bool,
     /// The name that a server was asked for by.
     pub(super) asked: Option<String>,
     /// The subjects of the authorities that are trusted.
@@ -42,20 +44,32 @@ pub(super) struct Examined<'a> {
 }
 
 impl Examined<'_> {
+    pub(super) fn refusal(&self, error: &Error) -> Refusal {
+        Refusal {
+            certificate: self.certificate.clone(),
+            reason: self.reason(error),
+        }
+    }
+
     /// Why it was refused: what continues "refuses the certificate CN=…: ".
-    pub(super) fn reason(&self, error: &Error) -> String {
+    fn reason(&self, error: &Error) -> String {
         let certificate = self.certificate;
-        let (not_before, not_after) = certificate.validity();
         let now = date(SystemTime::now());
         let Error::InvalidCertificate(error) = error else {
             return error.to_string();
         };
         match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                format!("it expired on {not_after}, and now is {now}")
+                let (it, at_fault) = self.dated(|one| one.not_after() < SystemTime::now());
+                format!(
+                    "{it} expired on {}, and now is {now}",
+                    at_fault.validity().1
+                )
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                format!("it is not valid before {not_before}, and now is {now}")
+                let (it, at_fault) = self.dated(|one| one.not_before() > SystemTime::now());
+                let not_before = at_fault.validity().0;
+                format!("{it} is not valid before {not_before}, and now is {now}")
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 let asked = self.asked.as_deref().unwrap_or("another name");
@@ -74,6 +88,10 @@ impl Examined<'_> {
                 format!("it may not be used for {wanted}, only for {usages}")
             }
             CertificateError::UnknownIssuer => self.unknown_issuer(),
+            CertificateError::BadSignature if !self.signature => format!(
+                "no trusted authority signed it, though its issuer `{}` is called like one: it has another key",
+                self.top().issuer()
+            ),
             CertificateError::BadSignature => {
                 "its key did not sign the handshake: the other side does not have it".to_owned()
             }
@@ -86,21 +104,41 @@ impl Examined<'_> {
                     listed(&pinned, "none")
                 )
             }
-            _ if certificate.is_authority() => format!(
-                "it is an authority's own certificate{}, which only a pin accepts",
-                if certificate.names_itself() {
-                    ", signed by itself"
-                } else {
-                    ""
-                }
-            ),
+            // webpki's own errors are known to rustls by their text only.
+            CertificateError::Other(other)
+                if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+            {
+                format!(
+                    "it is an authority's own certificate{}, which only a pin accepts",
+                    if certificate.names_itself() {
+                        ", signed by itself"
+                    } else {
+                        ""
+                    }
+                )
+            }
             other => format!("it is not acceptable ({})", Error::from(other.clone())),
         }
     }
 
+    /// The certificate of the chain whose issuer should be trusted.
+    fn top(&self) -> Certificate {
+        let last = self.intermediates.last().map(Certificate::presented);
+        last.unwrap_or_else(|| self.certificate.clone())
+    }
+
+    /// The certificate of the chain that is at fault, and what it is called.
+    fn dated(&self, at_fault: impl Fn(&Certificate) -> bool) -> (String, Certificate) {
+        let mut above = self.intermediates.iter().map(Certificate::presented);
+        let above = above.find(|one| at_fault(one));
+        match above.filter(|_| !at_fault(self.certificate)) {
+            Some(one) => (format!("its intermediate {one}"), one),
+            None => ("it".to_owned(), self.certificate.clone()),
+        }
+    }
+
     fn unknown_issuer(&self) -> String {
-        let top = self.intermediates.last().map(Certificate::presented);
-        let top = top.as_ref().unwrap_or(self.certificate);
+        let top = self.top();
         if self.certificate.is_authority() && self.certificate.names_itself() {
             return "it is signed by itself, which only a pin accepts".to_owned();
         }

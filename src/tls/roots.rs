@@ -51,7 +51,7 @@ impl Roots {
             decoded.collect()
         };
         match &self.0 {
-            Source::Authority(authority) => Ok(vec![authority.root().clone()]),
+            Source::Authority(authority) => Ok(vec![authority.certificate().clone()]),
             Source::Certificate(certificate) => Ok(vec![certificate.clone()]),
             Source::File(path) => decoded(
                 &Pem::from_file(path)?,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::tls::certificate::Certificate;
 use crate::tls::provider::provider;
-use crate::tls::refusal::{Examined, Refusal, Refusals};
+use crate::tls::refusal::{Examined, Refusals};
 use crate::tls::roots::Roots;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
@@ -78,6 +78,7 @@ impl Trust {
         rustls::Error::InvalidCertificate(error)
     }
 
+    /// The certificate is no good.
     fn refused(
         &self,
         refusals: &Refusals,
@@ -90,15 +91,32 @@ impl Trust {
         let examined = Examined {
             certificate: &certificate,
             intermediates,
+            signature: false,
             asked,
             trusted: &self.names,
             pinned: &self.pinned,
         };
-        let reason = examined.reason(&error);
-        refusals.note(Refusal {
-            certificate,
-            reason,
-        });
+        refusals.note(examined.refusal(&error));
+        error
+    }
+
+    /// The certificate is good, and its key did not sign the handshake.
+    fn refused_key(
+        &self,
+        refusals: &Refusals,
+        presented: &CertificateDer<'_>,
+        error: rustls::Error,
+    ) -> rustls::Error {
+        let certificate = Certificate::presented(presented);
+        let examined = Examined {
+            certificate: &certificate,
+            intermediates: &[],
+            signature: true,
+            asked: None,
+            trusted: &self.names,
+            pinned: &self.pinned,
+        };
+        refusals.note(examined.refusal(&error));
         error
     }
 }
@@ -168,7 +186,7 @@ macro_rules! signatures {
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
             let algorithms = &provider().signature_verification_algorithms;
             verify_tls12_signature(message, cert, signed, algorithms)
-                .map_err(|error| self.trust.refused(&self.refusals, cert, &[], None, error))
+                .map_err(|error| self.trust.refused_key(&self.refusals, cert, error))
         }
 
         fn verify_tls13_signature(
@@ -179,7 +197,7 @@ macro_rules! signatures {
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
             let algorithms = &provider().signature_verification_algorithms;
             verify_tls13_signature(message, cert, signed, algorithms)
-                .map_err(|error| self.trust.refused(&self.refusals, cert, &[], None, error))
+                .map_err(|error| self.trust.refused_key(&self.refusals, cert, error))
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

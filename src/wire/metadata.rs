@@ -24,11 +24,13 @@ const TAKEN: [&str; 14] = [
 ];
 
 /// What has a secret, whoever sends it.
-const SECRET: [&str; 4] = [
+pub(crate) const SECRET: [&str; 6] = [
     "authorization",
     "cookie",
     "proxy-authorization",
+    "x-access-token",
     "x-api-key",
+    "x-auth-token",
 ];
 
 /// What carries a response, and is none of its metadata.
@@ -81,7 +83,8 @@ pub(crate) fn append_bin(
     Ok(())
 }
 
-fn check_free(key: &str) -> Result<(), &'static str> {
+/// Whether the key is neither HTTP's nor gRPC's own.
+pub(crate) fn check_free(key: &str) -> Result<(), &'static str> {
     if TAKEN.contains(&key.to_ascii_lowercase().as_str()) {
         Err("a key that is not HTTP's or gRPC's own")
     } else {

@@ -359,7 +359,7 @@ async fn a_large_request_that_is_refused_before_it_is_sent_is_made_again() {
     let counted = Arc::clone(&served);
     // Every other call is refused.
     let (address, _serving) = raw_server(move |mut respond| {
-        let refused = counted.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+        let refused = counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let response = Response::builder().header("content-type", "application/grpc");
         if refused {
             let response = response.header("grpc-status", "16").body(()).unwrap();
@@ -438,6 +438,16 @@ async fn a_proxy_authenticates_to_the_server_behind_it() {
     assert_eq!(error.code(), Some(Code::Unauthenticated));
     assert_eq!(proxy.calls().len(), 2);
     assert_eq!(real.journal().from_client("test client").len(), 2);
+    // What a caller authenticates with stays here.
+    auth.accept("t", Grant::new());
+    let own = call().metadata("authorization", "Bearer the caller's");
+    within(own.into_future()).await.unwrap();
+    let sent = real.calls()[2]
+        .metadata()
+        .get("authorization")
+        .unwrap()
+        .clone();
+    assert_eq!(sent, "Bearer t");
 }
 
 /// A refusal that comes as trailers, after headers, cannot be told from the end of any other call until then.
@@ -949,6 +959,160 @@ async fn a_login_is_recorded_and_neither_printed_nor_saved() {
     assert_eq!(saved.matches(r#""method": "#).count(), 2, "{saved}");
     let stub = Stub::method("Other").secret().reply(json!({"a": "SECRET"}));
     assert!(!format!("{stub:?}").contains("SECRET"));
+}
+
+/// Nothing of what was meant for a secret stub is told, also when it was not accepted.
+#[tokio::test]
+async fn a_call_that_a_secret_stub_refuses_is_secret_too() {
+    let server = MockServer::builder()
+        .memory()
+        .verify_on_drop(false)
+        .start()
+        .await;
+    let key = rpcplugin_testkit::matchers::json(json!({"api_key": "SECRET-RIGHT"}));
+    server.mount(
+        Stub::method("Login")
+            .secret()
+            .when(key)
+            .reply(json!({"token": "SECRET-TOKEN"})),
+    );
+    let client = server.client().await;
+    let wrong = client
+        .call("Login", json!({"api_key": "SECRET-WRONG"}))
+        .into_future();
+    let error = within(wrong).await.unwrap_err();
+    let report = server.verify().await.unwrap_err();
+    let shown = format!(
+        "{error:?} {report} {} {:?}",
+        server.journal(),
+        server.calls()
+    );
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert!(shown.contains("a condition of a secret stub"), "{shown}");
+}
+
+/// A key that no `Auth` of the mock knows of is a secret all the same.
+#[tokio::test]
+async fn keys_of_tokens_are_neither_printed_nor_saved() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recording.json");
+    for told in [
+        TokenAuth::api_key("SECRET"),
+        TokenAuth::bearer("SECRET"),
+        TokenAuth::bearer("SECRET").header("x-auth-token"),
+    ] {
+        let server = MockServer::memory().await;
+        server.mount(Stub::any().reply(json!({})));
+        let client = Client::builder()
+            .address(server.address())
+            .auth(told)
+            .connect()
+            .await
+            .unwrap();
+        client.call("A", json!({})).await.unwrap();
+        server.journal().save(&path).unwrap();
+        let saved = std::fs::read_to_string(&path).unwrap();
+        let shown = format!("{:?} {saved}", server.calls()[0].metadata());
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_client_asks_for_no_token_and_wakes_who_waits_for_one() {
+    let server = MockServer::memory().await;
+    let never = TokenAuth::provider(std::future::pending::<Result<Token, io::Error>>);
+    let builder = Client::builder()
+        .address(server.address())
+        .schema(echo_schema());
+    let client = builder.auth(never).connect_lazy().unwrap();
+    let waiting = tokio::spawn(client.call("Echo.Say", json!({})).into_future());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    client.close().await;
+    assert!(within(waiting).await.unwrap().unwrap_err().is_closed());
+    let late = within(client.call("Echo.Say", json!({})).into_future()).await;
+    assert!(late.unwrap_err().is_closed());
+}
+
+/// Who waits for the server, and who does not, wait for the same login.
+#[tokio::test]
+async fn waiting_for_a_server_that_is_down_is_each_calls_own_choice() {
+    let name = "memory:auth-wait";
+    let login = TokenAuth::login("Echo.Say", json!({"message": "k-1"}));
+    let backoff = rpcplugin_testkit::client::Backoff {
+        initial: Duration::from_millis(1),
+        max: Duration::from_millis(1),
+        ..Default::default()
+    };
+    let builder = Client::builder()
+        .address(name)
+        .backoff(backoff)
+        .schema(echo_schema());
+    let client = builder.auth(login).connect_lazy().unwrap();
+    for waits_first in [false, true] {
+        let call = |waits: bool| {
+            let request = echo::EchoRequest::default();
+            let call = client.unary::<_, echo::EchoReply>("/echo.v1.Echo/Say", request);
+            let call = if waits { call.wait_for_ready() } else { call };
+            tokio::spawn(call.into_future())
+        };
+        let (one, two) = (call(waits_first), call(!waits_first));
+        let (waiting, failing) = if waits_first { (one, two) } else { (two, one) };
+        let failed = within(failing).await.unwrap().unwrap_err();
+        assert_eq!(failed.code(), Some(Code::Unavailable), "{failed:?}");
+        assert!(!waiting.is_finished());
+        waiting.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connecting_waits_for_a_token_no_longer_than_a_call() {
+    let server = MockServer::memory().await;
+    let never = TokenAuth::provider(std::future::pending::<Result<Token, io::Error>>);
+    let builder = Client::builder()
+        .address(server.address())
+        .auth(never)
+        .timeout(MINUTE);
+    let error = builder.connect().await.unwrap_err();
+    let text = format!(
+        "no token for {} within the timeout of 60s",
+        server.address()
+    );
+    assert_eq!((error.to_string(), error.is_timeout()), (text, true));
+}
+
+#[tokio::test]
+async fn keys_that_are_others_are_no_keys_of_tokens_and_endless_tokens_are_endless() {
+    for key in [
+        "te",
+        "content-type",
+        "grpc-timeout",
+        "connection",
+        "host",
+        "user-agent",
+        "grpc-foo",
+        "x-bin",
+    ] {
+        let told = TokenAuth::bearer("t").header(key);
+        let error = Client::builder()
+            .address("localhost:1")
+            .auth(told)
+            .connect_lazy()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("`{key}` cannot be the metadata key of a token")
+        );
+    }
+    for key in ["te", "x-bin"] {
+        std::panic::catch_unwind(|| drop(Auth::tokens().header(key))).unwrap_err();
+    }
+    let (server, _auth) = guarded(Grant::new().expires_in(Duration::MAX)).await;
+    let client = within(logging_in(&server).connect()).await.unwrap();
+    within(client.call("Process", json!({})).into_future())
+        .await
+        .unwrap();
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn an_identity_that_is_none_is_refused_and_its_key_not_repeated() {
         (
             &chain,
             mangled.to_owned(),
-            "the private key is of no use: its kind is not supported",
+            "the private key is of no use: it cannot be decoded, or its kind is not supported",
         ),
         (
             &chain,
@@ -291,6 +291,43 @@ fn keys_are_in_the_first_version_of_pkcs_8() {
         let same = Identity::from_pem(&client.chain_pem(), client.key_pem().as_str());
         assert_eq!(same.unwrap().key_der(), key);
     }
+}
+
+/// An authority is trusted for what it signed itself, and not for what stands above or beside it.
+#[tokio::test]
+async fn an_intermediate_that_is_trusted_is_no_trust_in_its_root_or_its_sisters() {
+    let root = Authority::new();
+    let (one, other) = (root.intermediate(), root.intermediate());
+    let server = MockServer::builder()
+        .memory()
+        .tls(ServerTls::mutual(&one))
+        .start()
+        .await;
+    let connect = |roots: &Authority, client: &Authority| {
+        let tls = ClientTls::new().roots(roots).identity(client.client("c"));
+        within(
+            Client::builder()
+                .address(server.address())
+                .tls(tls)
+                .connect(),
+        )
+    };
+    connect(&one, &one).await.unwrap();
+    connect(&root, &one).await.unwrap();
+    connect(&one, &root).await.unwrap_err();
+    connect(&one, &other).await.unwrap_err();
+    connect(&other, &one).await.unwrap_err();
+}
+
+#[test]
+fn a_mark_of_byte_order_is_no_part_of_pem() {
+    let client = Authority::shared().client("a");
+    let (chain, key) = (client.chain_pem(), client.key_pem());
+    let [chain, key] = [chain.as_str(), key.as_str()].map(|text| format!("\u{feff}{text}"));
+    assert_eq!(
+        Identity::from_pem(&chain, &key).unwrap().certificate(),
+        client.certificate()
+    );
 }
 
 /// A chain whose root is known and whose middle is not sent cannot be followed.

@@ -580,3 +580,18 @@ async fn a_configuration_connects_as_it_says() {
         "{timeout:?}"
     );
 }
+
+/// The backoff of a dial runs from its beginning, and may be over when it fails; whoever waited for it has its answer.
+#[tokio::test(start_paused = true)]
+async fn connecting_to_a_server_that_is_silent_takes_one_connect_timeout() {
+    let server = MockServer::memory().await;
+    server.pause();
+    let limit = Duration::from_secs(3);
+    let builder = Client::builder()
+        .address(server.address())
+        .connect_timeout(limit);
+    let began = Instant::now();
+    let error = builder.connect().await.unwrap_err();
+    assert_eq!(began.elapsed(), limit);
+    assert!(error.is_connect(), "{error}");
+}

@@ -620,6 +620,48 @@ async fn a_client_that_never_begins_its_handshake_holds_up_nobody() {
     assert_eq!(read.unwrap_or_default(), 0);
 }
 
+/// `server.client()` finds its way whatever names the certificate has, and says what it lacks.
+#[tokio::test]
+async fn the_client_of_a_server_just_works_or_says_what_it_lacks() {
+    let authority = Authority::new();
+    for names in [["db.internal"], ["*.db.internal"]] {
+        for transport in [Transport::Tcp, Transport::Memory] {
+            let identity = authority.server(names);
+            let server = on(transport)
+                .tls(ServerTls::new(identity).require_client(&authority))
+                .start()
+                .await;
+            within(server.client().await.health_check()).await.unwrap();
+        }
+    }
+    let tls = ServerTls::from(&authority).require_client(authority.certificate());
+    let server = on(Transport::Memory).tls(tls).start().await;
+    let panic = tokio::spawn(async move { drop(server.client().await) })
+        .await
+        .unwrap_err();
+    let panic = panic.into_panic();
+    let text = panic.downcast_ref::<String>().unwrap();
+    let hint =
+        "(nobody in this process can sign a client's certificate: build a client with `.tls(..)`)";
+    assert!(text.ends_with(hint), "{text}");
+}
+
+/// A refused client that never goes is given up.
+#[tokio::test]
+async fn a_refused_client_that_stays_is_closed_after_a_while() {
+    let server = MockServer::builder().mtls().start().await;
+    let mut stream = TcpStream::connect(host(&server)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    within(server.wait_until(|journal| journal.refused().len() == 1)).await;
+    within(async {
+        while server.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(stream);
+}
+
 /// A server that never answers the handshake is given up with the connect timeout.
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_is_never_answered_is_over_with_the_connect_timeout() {

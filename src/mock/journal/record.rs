@@ -36,6 +36,8 @@ pub(super) struct Progress {
     pub(super) ended: Option<(Instant, Outcome)>,
     /// The status that was sent, when it is more than a code.
     pub(super) status: Option<Box<Status>>,
+    /// Whether a secret stub was meant, though it does not serve the call.
+    secret: bool,
     /// Counted in the journal's size.
     size: usize,
     place: Place,
@@ -160,7 +162,12 @@ impl Call {
     /// Whether its messages are neither printed nor saved.
     pub(crate) fn is_secret(&self) -> bool {
         let progress = self.progress();
-        progress.server.as_ref().is_some_and(|server| server.secret)
+        progress.secret || progress.server.as_ref().is_some_and(|server| server.secret)
+    }
+
+    /// Keeps its messages from being printed and saved.
+    pub(crate) fn hide(&self) {
+        self.progress().secret = true;
     }
 
     /// The number of what serves it.

@@ -1,5 +1,6 @@
 //! Metadata that is never printed or saved.
 
+use crate::wire::metadata::SECRET;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What stands in place of a secret.
@@ -11,8 +12,7 @@ pub(crate) struct Redaction(Vec<HeaderName>);
 
 impl Default for Redaction {
     fn default() -> Self {
-        let names = ["authorization", "proxy-authorization", "cookie"];
-        Self(names.map(HeaderName::from_static).into())
+        Self(SECRET.map(HeaderName::from_static).into())
     }
 }
 
