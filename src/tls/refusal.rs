@@ -72,20 +72,10 @@ impl Examined<'_> {
                 format!("{it} is not valid before {not_before}, and now is {now}")
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                let asked = self.asked.as_deref().unwrap_or("another name");
-                format!(
-                    "`{asked}` was asked for, and it is for {}",
-                    listed(&certificate.names(), "no name at all")
-                )
+                self.wrong_name()
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                let usages = certificate.usages();
-                let wanted = if self.asked.is_some() {
-                    "server authentication"
-                } else {
-                    "client authentication"
-                };
-                format!("it may not be used for {wanted}, only for {usages}")
+                self.wrong_use()
             }
             CertificateError::UnknownIssuer => self.unknown_issuer(),
             CertificateError::BadSignature if !self.signature => format!(
@@ -119,6 +109,22 @@ impl Examined<'_> {
             }
             other => format!("it is not acceptable ({})", Error::from(other.clone())),
         }
+    }
+
+    fn wrong_name(&self) -> String {
+        let asked = self.asked.as_deref().unwrap_or("another name");
+        let names = listed(&self.certificate.names(), "no name at all");
+        format!("`{asked}` was asked for, and it is for {names}")
+    }
+
+    fn wrong_use(&self) -> String {
+        let usages = self.certificate.usages();
+        let wanted = if self.asked.is_some() {
+            "server authentication"
+        } else {
+            "client authentication"
+        };
+        format!("it may not be used for {wanted}, only for {usages}")
     }
 
     /// The certificate of the chain whose issuer should be trusted.
