@@ -231,8 +231,8 @@ impl MockServerBuilder {
         self
     }
 
-    /// Adds a metadata key whose values are secrets: they are not printed and not saved. `authorization`,
-    /// `proxy-authorization` and `cookie` are such keys from the start.
+    /// Adds a metadata key whose values are secrets: they are not printed and not saved. From the start those are
+    /// `authorization`, `proxy-authorization`, `cookie`, `x-api-key`, `x-access-token` and `x-auth-token`.
     ///
     /// [`Call::metadata`](crate::Call::metadata) has them all the same.
     pub fn redact(mut self, key: &str) -> Self {
