@@ -9,7 +9,10 @@ use crate::tls::{Certificate, Refusals};
 use crate::wire::authority::Mender;
 use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
 use h2::server::Builder;
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 use tokio::time::Instant;
 
 /// Who connected.
@@ -131,8 +134,26 @@ async fn accept(
             return Ok(());
         };
         let (request, respond) = accepted?;
-        let (connection, service) = (Arc::clone(connection), Arc::clone(service));
-        tokio::spawn(async move { service.serve(connection, request, respond).await });
+        let (connection, serving) = (Arc::clone(connection), Serving::new(service));
+        tokio::spawn(async move { serving.0.serve(connection, request, respond).await });
+    }
+}
+
+/// Counts a stream that is served, from before its task begins until it ends.
+struct Serving(Arc<Service>);
+
+impl Serving {
+    fn new(service: &Arc<Service>) -> Self {
+        service.serving.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(service))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if self.0.serving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.log.shared.news.notify_waiters();
+        }
     }
 }
 

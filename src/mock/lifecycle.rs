@@ -5,7 +5,7 @@ use crate::mock::server::MockServer;
 use std::{
     panic::Location,
     pin::Pin,
-    sync::{MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -147,7 +147,9 @@ impl MockServer {
         }
         self.open.all_ended().await;
         // Closures of stubs that do not end by themselves are dropped with their call; one that blocks its thread is not.
-        let _ = timeout(self.patience, self.service.log.all_ended()).await;
+        let (service, log) = (&self.service, &self.service.log);
+        let none = || (service.serving.load(Ordering::Acquire) == 0).then_some(());
+        let _ = timeout(self.patience, log.until(none)).await;
     }
 }
 

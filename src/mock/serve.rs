@@ -20,7 +20,7 @@ use h2::{RecvStream, server::SendResponse};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 use tokio::time::Instant;
 use tonic::{Code, Status, metadata::MetadataMap};
@@ -33,6 +33,8 @@ pub(crate) struct Service {
     pub(crate) findings: Findings,
     pub(crate) builtin: Builtin,
     pub(crate) backends: Backends,
+    /// How many streams have a task.
+    pub(crate) serving: AtomicUsize,
     /// `None` for plaintext.
     pub(crate) tls: Option<Tls>,
     /// `None` for everybody.

@@ -19,7 +19,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -98,6 +98,7 @@ impl MockServer {
             registry: Arc::new(Registry::default()),
             findings: Findings::default(),
             backends: Backends::new(settings.proxied),
+            serving: AtomicUsize::new(0),
             tls,
             auth: settings.auth,
             message_limit: settings.message_limit,
