@@ -1,7 +1,7 @@
 //! What a client is told about authentication.
 
 use crate::error::{Error, Kind};
-use crate::wire::metadata::check_free;
+use crate::wire::metadata::can_hold_token;
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use serde_json::Value;
 use std::{error, fmt, pin::Pin, sync::Arc, time::Duration};
@@ -126,7 +126,7 @@ impl TokenAuth {
     /// Sends the token under this key, and nothing before it.
     pub fn header(mut self, key: &str) -> Self {
         match HeaderName::try_from(key) {
-            Ok(header) if is_free(key) => {
+            Ok(header) if can_hold_token(key) => {
                 self.header = header;
                 self.scheme = None;
             }
@@ -182,12 +182,6 @@ impl fmt::Debug for TokenAuth {
         };
         write!(f, "TokenAuth({source}, as `{}`)", self.header)
     }
-}
-
-/// Whether a token can stand under this key, which neither HTTP nor gRPC need for themselves.
-fn is_free(key: &str) -> bool {
-    let reserved = key.ends_with("-bin") || key.starts_with("grpc-") || key == "user-agent";
-    !reserved && check_free(key).is_ok()
 }
 
 /// A token, and how long it is good. `Debug` does not show it, and it is wiped from memory when it is dropped.

@@ -1,7 +1,7 @@
 //! Which callers a mock accepts.
 
 use crate::mock::journal::{Call, Server};
-use crate::wire::metadata::check_free;
+use crate::wire::metadata::can_hold_token;
 use http::{HeaderName, header::AUTHORIZATION};
 use std::{
     collections::HashMap,
@@ -135,7 +135,7 @@ impl Auth {
     #[track_caller]
     pub fn header(mut self, key: &str) -> Self {
         match HeaderName::try_from(key) {
-            Ok(header) if check_free(key).is_ok() && !key.ends_with("-bin") => self.header = header,
+            Ok(header) if can_hold_token(key) => self.header = header,
             _ => panic!("`{key}` cannot be a metadata key"),
         }
         self.scheme = None;

@@ -29,14 +29,29 @@ impl Refusals {
     }
 }
 
-/// What a certificate was looked at for.
-pub(super) struct Examined<'a> {
-    pub(super) certificate: &'a Certificate,
+/// What was looked at when a certificate was refused.
+#[derive(Default)]
+pub(super) struct Looked<'a> {
     pub(super) intermediates: &'a [CertificateDer<'a>],
-    /// Whether it was its key's signature of the handshake that was wrong, and not the certificate.
-    pub(super) signature: bool,
     /// The name that a server was asked for by.
     pub(super) asked: Option<String>,
+    /// Whether it was its key's signature of the handshake that was wrong, and not the certificate.
+    pub(super) signature: bool,
+}
+
+impl Looked<'_> {
+    /// The signature of the handshake.
+    pub(super) const KEY: Self = Self {
+        intermediates: &[],
+        asked: None,
+        signature: true,
+    };
+}
+
+/// A certificate that is refused, and what speaks against it.
+pub(super) struct Examined<'a> {
+    pub(super) certificate: &'a Certificate,
+    pub(super) looked: Looked<'a>,
     /// The subjects of the authorities that are trusted.
     pub(super) trusted: &'a [String],
     /// The certificates that are accepted whoever signed them.
@@ -78,7 +93,7 @@ impl Examined<'_> {
                 self.wrong_use()
             }
             CertificateError::UnknownIssuer => self.unknown_issuer(),
-            CertificateError::BadSignature if !self.signature => format!(
+            CertificateError::BadSignature if !self.looked.signature => format!(
                 "no trusted authority signed it, though its issuer `{}` is called like one: it has another key",
                 self.top().issuer()
             ),
@@ -112,14 +127,14 @@ impl Examined<'_> {
     }
 
     fn wrong_name(&self) -> String {
-        let asked = self.asked.as_deref().unwrap_or("another name");
+        let asked = self.looked.asked.as_deref().unwrap_or("another name");
         let names = listed(&self.certificate.names(), "no name at all");
         format!("`{asked}` was asked for, and it is for {names}")
     }
 
     fn wrong_use(&self) -> String {
         let usages = self.certificate.usages();
-        let wanted = if self.asked.is_some() {
+        let wanted = if self.looked.asked.is_some() {
             "server authentication"
         } else {
             "client authentication"
@@ -129,13 +144,13 @@ impl Examined<'_> {
 
     /// The certificate of the chain whose issuer should be trusted.
     fn top(&self) -> Certificate {
-        let last = self.intermediates.last().map(Certificate::presented);
+        let last = self.looked.intermediates.last().map(Certificate::presented);
         last.unwrap_or_else(|| self.certificate.clone())
     }
 
     /// The certificate of the chain that is at fault, and what it is called.
     fn dated(&self, at_fault: impl Fn(&Certificate) -> bool) -> (String, Certificate) {
-        let mut above = self.intermediates.iter().map(Certificate::presented);
+        let mut above = self.looked.intermediates.iter().map(Certificate::presented);
         let above = above.find(|one| at_fault(one));
         match above.filter(|_| !at_fault(self.certificate)) {
             Some(one) => (format!("its intermediate {one}"), one),

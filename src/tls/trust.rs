@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::tls::certificate::Certificate;
 use crate::tls::provider::provider;
-use crate::tls::refusal::{Examined, Refusals};
+use crate::tls::refusal::{Examined, Looked, Refusals};
 use crate::tls::roots::Roots;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
@@ -78,41 +78,18 @@ impl Trust {
         rustls::Error::InvalidCertificate(error)
     }
 
-    /// The certificate is no good.
+    /// Leaves word of a certificate that is refused.
     fn refused(
         &self,
         refusals: &Refusals,
         presented: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        asked: Option<String>,
+        looked: Looked<'_>,
         error: rustls::Error,
     ) -> rustls::Error {
         let certificate = Certificate::presented(presented);
         let examined = Examined {
             certificate: &certificate,
-            intermediates,
-            signature: false,
-            asked,
-            trusted: &self.names,
-            pinned: &self.pinned,
-        };
-        refusals.note(examined.refusal(&error));
-        error
-    }
-
-    /// The certificate is good, and its key did not sign the handshake.
-    fn refused_key(
-        &self,
-        refusals: &Refusals,
-        presented: &CertificateDer<'_>,
-        error: rustls::Error,
-    ) -> rustls::Error {
-        let certificate = Certificate::presented(presented);
-        let examined = Examined {
-            certificate: &certificate,
-            intermediates: &[],
-            signature: true,
-            asked: None,
+            looked,
             trusted: &self.names,
             pinned: &self.pinned,
         };
@@ -186,7 +163,7 @@ macro_rules! signatures {
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
             let algorithms = &provider().signature_verification_algorithms;
             verify_tls12_signature(message, cert, signed, algorithms)
-                .map_err(|error| self.trust.refused_key(&self.refusals, cert, error))
+                .map_err(|error| self.trust.refused(&self.refusals, cert, Looked::KEY, error))
         }
 
         fn verify_tls13_signature(
@@ -197,7 +174,7 @@ macro_rules! signatures {
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
             let algorithms = &provider().signature_verification_algorithms;
             verify_tls13_signature(message, cert, signed, algorithms)
-                .map_err(|error| self.trust.refused_key(&self.refusals, cert, error))
+                .map_err(|error| self.trust.refused(&self.refusals, cert, Looked::KEY, error))
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -224,9 +201,12 @@ impl ServerCertVerifier for CheckServer {
             None => Err(self.trust.not_pinned()),
         };
         judged.map_err(|error| {
-            let (refusals, asked) = (&self.refusals, name.to_str().into_owned());
-            self.trust
-                .refused(refusals, presented, intermediates, Some(asked), error)
+            let looked = Looked {
+                intermediates,
+                asked: Some(name.to_str().into_owned()),
+                ..Looked::default()
+            };
+            self.trust.refused(&self.refusals, presented, looked, error)
         })
     }
 
@@ -264,8 +244,11 @@ impl ClientCertVerifier for CheckClient {
             None => Err(self.trust.not_pinned()),
         };
         judged.map_err(|error| {
-            self.trust
-                .refused(&self.refusals, presented, intermediates, None, error)
+            let looked = Looked {
+                intermediates,
+                ..Looked::default()
+            };
+            self.trust.refused(&self.refusals, presented, looked, error)
         })
     }
 

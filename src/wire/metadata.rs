@@ -83,8 +83,14 @@ pub(crate) fn append_bin(
     Ok(())
 }
 
+/// Whether a token can stand under this key, which neither HTTP nor gRPC need for themselves.
+pub(crate) fn can_hold_token(key: &str) -> bool {
+    let reserved = key.ends_with("-bin") || key.starts_with("grpc-") || key == "user-agent";
+    !reserved && check_free(key).is_ok()
+}
+
 /// Whether the key is neither HTTP's nor gRPC's own.
-pub(crate) fn check_free(key: &str) -> Result<(), &'static str> {
+fn check_free(key: &str) -> Result<(), &'static str> {
     if TAKEN.contains(&key.to_ascii_lowercase().as_str()) {
         Err("a key that is not HTTP's or gRPC's own")
     } else {
