@@ -6,6 +6,7 @@
 //! - `memory`: the in-process pipes and the names they listen under.
 //! - `socket`: a Unix socket in a private temporary directory.
 //! - `switch`: a stream or listener that another task can cut; `freezer` holds up all of a server's.
+//! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `secure`: a stream, in TLS or not.
 
@@ -14,6 +15,10 @@ mod freezer;
 mod listener;
 mod memory;
 mod secure;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the mock's faults"))]
+mod shape;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the mock's faults"))]
+mod shaped;
 #[cfg(unix)]
 mod socket;
 mod stream;
@@ -24,6 +29,12 @@ pub(crate) use dial::dial;
 pub(crate) use freezer::Freezer;
 pub(crate) use listener::{Bind, Held, Listener};
 pub(crate) use secure::{ALPN, Secure};
+pub(crate) use shape::{Distortion, OnHit, Way};
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "wired in by the mock's faults")
+)]
+pub(crate) use shaped::{Shape, Shaped};
 pub(crate) use stream::Stream;
-pub(crate) use switch::{Cut, Switched, SwitchedListener, Wish, Wishes};
+pub(crate) use switch::{Cut, Quiet, Switched, SwitchedListener, Wish, Wishes};
 pub(crate) use tap::{Notes, Tapped};

@@ -11,7 +11,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -107,7 +107,17 @@ impl Switched {
         Wishes(Arc::clone(&self.0))
     }
 
-    fn poll<R>(
+    /// Closes it now, as its owner can by [`Cut::close`]. Its task hears of a cut.
+    pub(crate) fn close(&self, reset: bool) {
+        Cut(Arc::clone(&self.0)).close(reset);
+    }
+
+    pub(crate) fn quiet(&self) -> Quiet {
+        Quiet(Arc::downgrade(&self.0))
+    }
+
+    /// Polls it, unless it is frozen or cut, while nobody else can.
+    pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<R>>,
@@ -119,6 +129,19 @@ impl Switched {
             Some(stream) => poll(Pin::new(stream), cx),
             None => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
+    }
+}
+
+/// Where others wait until nobody is reading or writing a stream. It keeps no socket open.
+#[derive(Debug)]
+pub(crate) struct Quiet(Weak<Slot<Stream>>);
+
+impl Quiet {
+    /// Acts between two polls: those that come later see what was done.
+    pub(crate) fn act(&self, act: impl FnOnce()) {
+        let slot = self.0.upgrade();
+        let _held = slot.as_ref().map(|slot| slot.lock());
+        act();
     }
 }
 
