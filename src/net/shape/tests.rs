@@ -112,6 +112,20 @@ fn jitter_keeps_the_order() {
     assert_eq!(timed(&mut lane, now), expected);
 }
 
+/// One that waited for its turn is late where it goes next, too.
+#[test]
+fn two_jitters_add_up() {
+    let (mut lane, now) = (Lane::default(), Instant::now());
+    for (id, delays) in [(1, [30, 10]), (2, [5, 30])] {
+        let mut delays = delays.map(ms).into_iter();
+        let delay = move || delays.next().unwrap_or_default();
+        add(&mut lane, id, 0, Distortion::Latency(Box::new(delay)));
+    }
+    offer(&mut lane, b"a", now);
+    offer(&mut lane, b"b", now);
+    assert_eq!(timed(&mut lane, now), [at(35, b"a"), at(60, b"b")]);
+}
+
 #[test]
 fn the_longest_delay_is_no_overflow() {
     let (mut lane, now) = (Lane::default(), Instant::now());
