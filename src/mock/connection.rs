@@ -1,7 +1,7 @@
 //! One HTTP/2 connection.
 
 use crate::address::Address;
-use crate::mock::journal::{Connection, RefusedConnection};
+use crate::mock::journal::{Connection, Door, RefusedConnection};
 use crate::mock::serve::Service;
 use crate::mock::tls::{Terms, Tls};
 use crate::net::{Notes, Secure, Switched, Tapped, Wish, Wishes};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 pub(crate) struct Accepted {
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    pub(crate) door: Arc<Door>,
 }
 
 /// Serves a connection until the client ends it, it is cut, or it has said good-bye and its last call has ended. Each call
@@ -62,6 +63,7 @@ async fn open(
         certificate: stream.peer_certificate().map(Certificate::presented),
         shared: Arc::clone(&service.log.shared),
         peer: accepted.peer,
+        door: accepted.door,
     };
     Some((stream, Arc::new(connection)))
 }

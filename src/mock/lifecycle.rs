@@ -1,11 +1,14 @@
 //! Killing a server, shutting it down, starting it again, and making it hold its breath.
 
-use crate::mock::open::Life;
+use crate::error::Error;
+use crate::mock::doors::{Doors, NotAgain};
+use crate::mock::open::Entrance;
 use crate::mock::server::MockServer;
+use crate::net::Listener;
 use std::{
     panic::Location,
     pin::Pin,
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::{task::JoinHandle, time::timeout};
@@ -68,7 +71,7 @@ impl MockServer {
     ///
     /// Cancel safe: what is open stays open until its calls end, or the server is dropped.
     pub async fn shutdown(&self, grace: Duration) {
-        let accepting = self.life().go_down();
+        let accepting = self.doors().go_down();
         self.open.leave_all();
         if timeout(grace, self.open.all_ended()).await.is_err() {
             self.open.close_all(false);
@@ -88,19 +91,15 @@ impl MockServer {
         let place = Location::caller();
         async move {
             self.kill().await;
-            let mut life = self.life();
-            let listener = match std::mem::replace(&mut *life, Life::Over) {
-                Life::Down(held) => held.listen(),
-                // Another task was faster.
-                up @ Life::Up { .. } => {
-                    *life = up;
-                    return;
+            let listening = self.doors().listen_again(&self.open, &self.service);
+            match listening {
+                Ok(()) => {}
+                Err(NotAgain::Before) => {
+                    panic!("the mock server could not restart before at {place}")
                 }
-                Life::Over => panic!("the mock server could not restart before at {place}"),
-            };
-            match listener {
-                Ok(listener) => *life = Life::up(listener, &self.open, &self.service),
-                Err(error) => panic!("the mock server cannot restart at {place}: {error:?}"),
+                Err(NotAgain::Now(error)) => {
+                    panic!("the mock server cannot restart at {place}: {error:?}")
+                }
             }
         }
     }
@@ -127,21 +126,48 @@ impl MockServer {
     /// # }
     /// ```
     pub fn pause(&self) {
-        self.open.freezer.freeze();
+        self.doors().pause();
     }
 
     /// Goes on where [`pause`](Self::pause) stopped.
     pub fn resume(&self) {
-        self.open.freezer.thaw();
+        self.doors().resume();
     }
 
-    fn life(&self) -> MutexGuard<'_, Life> {
-        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether it listens: it was not killed or shut down, or has been restarted since. One that is [paused](Self::pause) is
+    /// up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.doors().is_up()
+    }
+
+    /// Whether it is [paused](Self::pause).
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.doors().is_paused()
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens one more address, for a group of clients. Where the server is down, nothing listens there yet.
+    pub(super) fn open_door(&self, group: &Arc<str>) -> Result<Arc<Entrance>, Error> {
+        let listener = Listener::bind_like(self.address())?;
+        let mut doors = self.doors();
+        Ok(doors.add(listener, group, &self.open, &self.service))
+    }
+
+    /// Listens no more and closes every connection. What comes back is what may still be ending.
+    pub(super) fn cut(&self, reset: bool) -> Vec<JoinHandle<()>> {
+        let accepting = self.doors().go_down();
+        self.open.close_all(reset);
+        accepting
     }
 
     /// Waits until all connections and their calls have ended.
-    async fn ended(&self, accepting: Option<JoinHandle<()>>) {
-        if let Some(accepting) = accepting {
+    pub(super) async fn ended(&self, accepting: Vec<JoinHandle<()>>) {
+        for accepting in accepting {
             // It was told to end.
             let _ = accepting.await;
         }
@@ -176,8 +202,7 @@ impl<'a> IntoFuture for Kill<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let accepting = self.server.life().go_down();
-            self.server.open.close_all(self.reset);
+            let accepting = self.server.cut(self.reset);
             self.server.ended(accepting).await;
         })
     }

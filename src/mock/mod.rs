@@ -16,7 +16,7 @@
 //! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
 //! - `tls`: [`ServerTls`], what it is told about TLS.
 //! - `connection`: one HTTP/2 connection.
-//! - `open`: what it listens with, and the connections that are open.
+//! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 
@@ -27,6 +27,7 @@ mod builder;
 mod builtin;
 mod connection;
 mod dice;
+mod doors;
 mod explain;
 mod handle;
 mod intake;

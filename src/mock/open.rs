@@ -1,6 +1,8 @@
-//! What a server listens with, and the connections that are open.
+//! Whether a server listens at an address, and the connections that are open.
 
+use crate::address::Address;
 use crate::mock::connection::{self, Accepted};
+use crate::mock::journal::Door;
 use crate::mock::serve::Service;
 use crate::net::{Cut, Freezer, Held, Listener, Stream, Switched, SwitchedListener};
 use std::{
@@ -15,7 +17,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Whether a server listens.
+/// One of the addresses that a server listens at.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    pub(super) address: Address,
+    /// What its calls tell of it.
+    pub(super) door: Arc<Door>,
+    /// What holds up everything that goes through it.
+    pub(super) freezer: Arc<Freezer>,
+}
+
+/// Whether a server listens at one of its addresses.
 #[derive(Debug)]
 pub(super) enum Life {
     /// It does not, and keeps its address.
@@ -30,10 +42,16 @@ pub(super) enum Life {
 
 impl Life {
     /// Accepts connections from now on.
-    pub(super) fn up(listener: Listener, open: &Arc<Open>, service: &Arc<Service>) -> Self {
+    pub(super) fn up(
+        listener: Listener,
+        entrance: &Arc<Entrance>,
+        open: &Arc<Open>,
+        service: &Arc<Service>,
+    ) -> Self {
         open.lock().stopped = false;
-        let (switched, listener) = SwitchedListener::new(listener, &open.freezer);
-        let accepting = tokio::spawn(accept(switched, Arc::clone(open), Arc::clone(service)));
+        let (switched, listener) = SwitchedListener::new(listener, &entrance.freezer);
+        let (entrance, open) = (Arc::clone(entrance), Arc::clone(open));
+        let accepting = tokio::spawn(accept(switched, entrance, open, Arc::clone(service)));
         Self::Up {
             listener,
             accepting,
@@ -73,11 +91,10 @@ impl Life {
     }
 }
 
-/// The connections that are open.
+/// The connections that are open, whatever address they were made to.
 #[derive(Debug, Default)]
 pub(super) struct Open {
     connections: Mutex<Connections>,
-    pub(super) freezer: Arc<Freezer>,
     /// Told whenever a connection's task ends.
     ended: Notify,
 }
@@ -104,7 +121,7 @@ impl Open {
     }
 
     /// Counts a connection. `None`, when the server has stopped.
-    fn add(&self, stream: Stream) -> Option<(u64, Switched)> {
+    fn add(&self, stream: Stream, freezer: &Arc<Freezer>) -> Option<(u64, Switched)> {
         let mut connections = self.lock();
         if connections.stopped {
             return None;
@@ -112,7 +129,7 @@ impl Open {
         connections.accepted += 1;
         connections.tasks += 1;
         let id = connections.accepted;
-        let (switched, cut) = Switched::new(stream, &self.freezer);
+        let (switched, cut) = Switched::new(stream, freezer);
         connections.open.insert(id, cut);
         Some((id, switched))
     }
@@ -170,7 +187,12 @@ impl Drop for Task {
 /// How long the accept loop waits when the process is out of file descriptors, which is what accepting fails by.
 const OUT_OF_FILES: Duration = Duration::from_millis(50);
 
-async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Service>) {
+async fn accept(
+    listener: SwitchedListener,
+    entrance: Arc<Entrance>,
+    open: Arc<Open>,
+    service: Arc<Service>,
+) {
     while let Some(accepted) = listener.accept().await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -180,16 +202,16 @@ async fn accept(listener: SwitchedListener, open: Arc<Open>, service: Arc<Servic
                 continue;
             }
         };
-        let Some((id, stream)) = open.add(stream) else {
+        let Some((id, stream)) = open.add(stream, &entrance.freezer) else {
             return;
         };
         let task = Task {
             open: Arc::clone(&open),
             id,
         };
-        let service = Arc::clone(&service);
+        let (door, service) = (Arc::clone(&entrance.door), Arc::clone(&service));
         tokio::spawn(async move {
-            connection::serve(stream, Accepted { id, peer }, service).await;
+            connection::serve(stream, Accepted { id, peer, door }, service).await;
             drop(task);
         });
     }

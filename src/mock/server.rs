@@ -6,8 +6,9 @@ use crate::mock::auth::Auth;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::dice::Seed;
+use crate::mock::doors::Doors;
 use crate::mock::journal::{Journal, Log, Redaction, Unfinished};
-use crate::mock::open::{Life, Open};
+use crate::mock::open::Open;
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::tls::{ServerTls, Tls};
@@ -59,7 +60,7 @@ pub struct MockServer {
     address: Address,
     pub(super) service: Arc<Service>,
     pub(super) open: Arc<Open>,
-    pub(super) life: Mutex<Life>,
+    pub(super) doors: Mutex<Doors>,
     pub(super) patience: Duration,
     allow_unmatched: bool,
     /// Whether dropping it verifies.
@@ -107,12 +108,12 @@ impl MockServer {
             seed: Seed::new(settings.seed),
         });
         let open = Arc::<Open>::default();
-        let life = Life::up(listener, &open, &service);
+        let doors = Doors::open(listener, &address, &open, &service);
         Ok(Self {
             address,
             service,
             open,
-            life: Mutex::new(life),
+            doors: Mutex::new(doors),
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
             verifies: AtomicBool::new(settings.verify_on_drop),
@@ -151,8 +152,8 @@ impl MockServer {
 
 impl Drop for MockServer {
     fn drop(&mut self) {
-        let life = self.life.get_mut();
-        life.unwrap_or_else(PoisonError::into_inner).end();
+        let doors = self.doors.get_mut();
+        doors.unwrap_or_else(PoisonError::into_inner).end();
         self.open.close_all(false);
         if thread::panicking() {
             self.tell_seed();

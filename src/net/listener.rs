@@ -8,7 +8,7 @@ use crate::net::socket::SocketDir;
 use crate::net::stream::Stream;
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     task::{Context, Poll, ready},
 };
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -71,6 +71,23 @@ impl Listener {
             }
             Bind::Unix => bind_unix(None),
             Bind::At(Address::Unix(path)) => bind_unix(Some(path)),
+        }
+    }
+
+    /// One more listener of the same transport, at an address that was free.
+    pub(crate) fn bind_like(other: &Address) -> Result<Self, Error> {
+        match other {
+            Address::Tcp { .. } => {
+                let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let (address, listener) =
+                    listen_tcp(wanted).map_err(|error| cannot_bind(&wanted.into(), error))?;
+                Ok(Self {
+                    address: address.into(),
+                    kind: Inner::Tcp(listener),
+                })
+            }
+            Address::Memory(_) => bind_memory(None),
+            Address::Unix(_) => bind_unix(None),
         }
     }
 

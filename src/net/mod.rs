@@ -5,7 +5,7 @@
 //! - `stream`: what both give.
 //! - `memory`: the in-process pipes and the names they listen under.
 //! - `socket`: a Unix socket in a private temporary directory.
-//! - `switch`: a stream or listener that another task can cut; `freezer` holds up all of a server's.
+//! - `switch`: a stream or listener that another task can cut; `freezer` holds up all that goes through one address.
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `secure`: a stream, in TLS or not.

@@ -67,6 +67,7 @@ const ROWS: &[&[&str]] = &[
     &["client::login"],
     &["client::builder", "client::verbs", "mock::connection"],
     &["client::health", "mock::open"],
+    &["mock::doors"],
     &["mock::server"],
     &[
         "mock::asserting",

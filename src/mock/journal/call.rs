@@ -177,6 +177,18 @@ impl Call {
         self.0.arrived.connection.id
     }
 
+    /// The server that it came to, by [its own address](crate::MockServer::address), whichever of its addresses was dialled.
+    #[must_use]
+    pub fn server_address(&self) -> &Address {
+        &self.0.arrived.connection.door.server
+    }
+
+    /// The [client group](crate::mock::ClientGroup) that it came from. `None`, when the server's own address was dialled.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        self.0.arrived.connection.door.group.as_deref()
+    }
+
     /// The client's certificate, as it was verified by the TLS handshake. `None` without mutual TLS.
     #[must_use]
     pub fn client_certificate(&self) -> Option<&Certificate> {

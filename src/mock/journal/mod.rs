@@ -30,5 +30,5 @@ pub use outcome::Outcome;
 pub(crate) use redact::{REDACTED, Redaction, text};
 pub use refused::RefusedConnection;
 pub(crate) use store::{Log, Unfinished};
-pub(crate) use target::{Arrived, Connection, Server, Target};
+pub(crate) use target::{Arrived, Connection, Door, Server, Target};
 pub use view::Journal;

@@ -36,9 +36,19 @@ pub(crate) struct Arrived {
 pub(crate) struct Connection {
     pub(crate) id: u64,
     pub(crate) peer: Address,
+    pub(crate) door: Arc<Door>,
     /// The client's, as it was verified.
     pub(crate) certificate: Option<Certificate>,
     pub(crate) shared: Arc<Shared>,
+}
+
+/// The address that a connection was made to.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The server's own address, whichever of its doors this is.
+    pub(crate) server: Address,
+    /// Which clients come through it; `None` for the server's own door.
+    pub(crate) group: Option<Arc<str>>,
 }
 
 /// What serves a call: a stub, or a service behind the mock.

@@ -1,0 +1,148 @@
+//! The addresses that a server listens at: its own, and one more for each client group.
+
+use crate::address::Address;
+use crate::error::Error;
+use crate::mock::journal::Door;
+use crate::mock::open::{Entrance, Life, Open};
+use crate::mock::serve::Service;
+use crate::net::Listener;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// All doors of a server. They open and close together.
+#[derive(Debug)]
+pub(super) struct Doors {
+    /// The server's own.
+    main: Listening,
+    others: Vec<Listening>,
+    paused: bool,
+}
+
+#[derive(Debug)]
+struct Listening {
+    entrance: Arc<Entrance>,
+    life: Life,
+}
+
+/// Why a server does not listen again.
+#[derive(Debug)]
+pub(super) enum NotAgain {
+    /// It failed before, and the address is lost.
+    Before,
+    Now(Error),
+}
+
+impl Listening {
+    fn listen_again(&mut self, open: &Arc<Open>, service: &Arc<Service>) -> Result<(), NotAgain> {
+        let held = match std::mem::replace(&mut self.life, Life::Over) {
+            Life::Down(held) => held,
+            // Another task was faster.
+            up @ Life::Up { .. } => {
+                self.life = up;
+                return Ok(());
+            }
+            Life::Over => return Err(NotAgain::Before),
+        };
+        let listener = held.listen().map_err(NotAgain::Now)?;
+        self.life = Life::up(listener, &self.entrance, open, service);
+        Ok(())
+    }
+}
+
+fn entrance(address: Address, server: &Address, group: Option<Arc<str>>) -> Arc<Entrance> {
+    let server = server.clone();
+    Arc::new(Entrance {
+        address,
+        door: Arc::new(Door { server, group }),
+        freezer: Arc::default(),
+    })
+}
+
+impl Doors {
+    /// The first door, whose address is the server's.
+    pub(super) fn open(
+        listener: Listener,
+        address: &Address,
+        open: &Arc<Open>,
+        service: &Arc<Service>,
+    ) -> Self {
+        let entrance = entrance(address.clone(), address, None);
+        let life = Life::up(listener, &entrance, open, service);
+        Self {
+            main: Listening { entrance, life },
+            others: Vec::new(),
+            paused: false,
+        }
+    }
+
+    /// One more door, which is as the others are: down, or up, or held up.
+    pub(super) fn add(
+        &mut self,
+        listener: Listener,
+        group: &Arc<str>,
+        open: &Arc<Open>,
+        service: &Arc<Service>,
+    ) -> Arc<Entrance> {
+        let address = listener.address().clone();
+        let address = address.with_tls(service.tls.is_some());
+        let server = &self.main.entrance.door.server;
+        let entrance = entrance(address, server, Some(Arc::clone(group)));
+        if self.paused {
+            entrance.freezer.freeze();
+        }
+        let life = if self.is_up() {
+            Life::up(listener, &entrance, open, service)
+        } else {
+            Life::Down(listener.hold())
+        };
+        self.others.push(Listening {
+            entrance: Arc::clone(&entrance),
+            life,
+        });
+        entrance
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Listening> {
+        std::iter::once(&mut self.main).chain(&mut self.others)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.main.life, Life::Up { .. })
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Listens nowhere, and holds every address. What comes back is what may still be accepting one last connection.
+    pub(super) fn go_down(&mut self) -> Vec<JoinHandle<()>> {
+        self.all().filter_map(|door| door.life.go_down()).collect()
+    }
+
+    /// Listens again wherever it did. One that cannot does not keep the others from it.
+    pub(super) fn listen_again(
+        &mut self,
+        open: &Arc<Open>,
+        service: &Arc<Service>,
+    ) -> Result<(), NotAgain> {
+        let listening = self.all().map(|door| door.listen_again(open, service));
+        listening.fold(Ok(()), Result::and)
+    }
+
+    /// Listens nowhere, and gives up every address.
+    pub(super) fn end(&mut self) {
+        self.all().for_each(|door| door.life.end());
+    }
+
+    pub(super) fn pause(&mut self) {
+        if !std::mem::replace(&mut self.paused, true) {
+            self.all().for_each(|door| door.entrance.freezer.freeze());
+        }
+    }
+
+    pub(super) fn resume(&mut self) {
+        if std::mem::replace(&mut self.paused, false) {
+            self.all().for_each(|door| door.entrance.freezer.thaw());
+        }
+    }
+}
