@@ -2,8 +2,8 @@
 
 use crate::address::{Address, IntoAddress};
 use crate::client::{Client, ClientBuilder, ClientTls};
-use crate::mock::{Backend, MockServer, MockServerBuilder, ServerTls};
-use crate::schema::reflect;
+use crate::mock::{Backend, ClientGroup, MockCluster, MockServer, MockServerBuilder, ServerTls};
+use crate::schema::{Schema, reflect};
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{body::Body, codegen::Service};
@@ -24,32 +24,7 @@ impl MockServer {
     /// # }
     /// ```
     pub async fn client(&self) -> Client {
-        let mut builder = Client::builder().address(self.address());
-        if let Some(tls) = self.client_tls() {
-            builder = builder.tls(tls);
-        }
-        let builder = match self.schema() {
-            Some(schema) => builder.schema(schema.clone()),
-            None => builder.schemaless(),
-        };
-        match builder.connect().await {
-            Ok(client) => client,
-            Err(error) => panic!(
-                "cannot connect to the mock server: {error:?}{}",
-                self.hint()
-            ),
-        }
-    }
-
-    /// What a client of this server lacks that nobody here can give it.
-    fn hint(&self) -> &'static str {
-        let told = self.tls().filter(ServerTls::requires_clients);
-        match told.map(|told| told.mint_client("test client")) {
-            Some(None) => {
-                "\n(nobody in this process can sign a client's certificate: build a client with `.tls(..)`)"
-            }
-            _ => "",
-        }
+        connect(self.address(), self.tls().as_ref(), self.schema()).await
     }
 
     /// The TLS of a client that this server accepts: its roots, and, if clients need a certificate, one for `test client`,
@@ -64,29 +39,86 @@ impl MockServer {
     #[must_use]
     #[track_caller]
     pub fn client_tls(&self) -> Option<ClientTls> {
-        let told = self.tls()?;
-        let identity = told.identity();
-        let root = identity.root();
-        let tls = if root.is_authority() && root != identity.certificate() {
-            ClientTls::new().roots(root)
-        } else {
-            ClientTls::new().pinned(identity)
+        self.tls().map(|told| tls_for(self.address(), &told))
+    }
+}
+
+impl MockCluster {
+    /// A client that is connected to the server of this number, at its own address. See [`MockServer::client`].
+    ///
+    /// # Panics
+    ///
+    /// When there is no such server, or it cannot connect.
+    pub async fn client(&self, server: usize) -> Client {
+        self[server].client().await
+    }
+}
+
+impl ClientGroup {
+    /// A client of this group that is connected to the server of this number. See [`MockServer::client`].
+    ///
+    /// # Panics
+    ///
+    /// When there is no such server, or it cannot connect.
+    pub async fn client(&self, server: usize) -> Client {
+        let Some((address, tls, schema)) = self.dialled(server) else {
+            panic!("there is no server {server} for {self:?}");
         };
-        // A certificate for other names than the address has is asked for by one of its own.
-        let host = match self.address() {
-            Address::Tcp { host, .. } => host,
-            Address::Unix(_) | Address::Memory(_) => "localhost",
-        };
-        let certificate = identity.certificate();
-        let named = certificate.dns_names();
-        let tls = match named.first().filter(|_| !certificate.has_name(host)) {
-            Some(name) => tls.server_name(name.replace('*', "any")),
-            None => tls,
-        };
-        Some(match told.mint_client("test client") {
-            Some(client) => tls.identity(client),
-            None => tls,
-        })
+        connect(&address, tls.as_ref(), schema.as_ref()).await
+    }
+}
+
+/// A client for a mock server at this address, which was told this about TLS and has this schema.
+async fn connect(address: &Address, told: Option<&ServerTls>, schema: Option<&Schema>) -> Client {
+    let mut builder = Client::builder().address(address);
+    if let Some(told) = told {
+        builder = builder.tls(tls_for(address, told));
+    }
+    let builder = match schema {
+        Some(schema) => builder.schema(schema.clone()),
+        None => builder.schemaless(),
+    };
+    match builder.connect().await {
+        Ok(client) => client,
+        Err(error) => panic!("cannot connect to the mock server: {error:?}{}", hint(told)),
+    }
+}
+
+/// What a client of a server lacks that nobody here can give it.
+fn hint(told: Option<&ServerTls>) -> &'static str {
+    let told = told.filter(|told| told.requires_clients());
+    match told.map(|told| told.mint_client("test client")) {
+        Some(None) => {
+            "\n(nobody in this process can sign a client's certificate: build a client with `.tls(..)`)"
+        }
+        _ => "",
+    }
+}
+
+/// The TLS of a client that such a server accepts at this address.
+#[track_caller]
+fn tls_for(address: &Address, told: &ServerTls) -> ClientTls {
+    let identity = told.identity();
+    let root = identity.root();
+    let tls = if root.is_authority() && root != identity.certificate() {
+        ClientTls::new().roots(root)
+    } else {
+        ClientTls::new().pinned(identity)
+    };
+    // A certificate for other names than the address has is asked for by one of its own.
+    let host = match address {
+        Address::Tcp { host, .. } => host,
+        Address::Unix(_) | Address::Memory(_) => "localhost",
+    };
+    let certificate = identity.certificate();
+    let named = certificate.dns_names();
+    let tls = match named.first().filter(|_| !certificate.has_name(host)) {
+        Some(name) => tls.server_name(name.replace('*', "any")),
+        None => tls,
+    };
+    match told.mint_client("test client") {
+        Some(client) => tls.identity(client),
+        None => tls,
     }
 }
 

@@ -55,17 +55,8 @@ impl MockServer {
     /// that did.
     #[track_caller]
     pub fn wait_for_calls(&self, n: usize) -> impl Future<Output = Vec<Call>> + Send + '_ {
-        let (place, log) = (Location::caller(), &self.service.log);
-        async move {
-            let enough = || (log.arrived() >= n).then(|| log.calls());
-            let came = self.journal().waited(self.patience, enough).await;
-            came.unwrap_or_else(|listing| {
-                let (patience, arrived) = (self.patience, log.arrived());
-                panic!(
-                    "waited {patience:?} for {n} calls at {place}, and {arrived} arrived{listing}"
-                )
-            })
-        }
+        let (place, journal) = (Location::caller(), self.journal());
+        async move { journal.wait_for_calls(n, self.patience, place).await }
     }
 
     /// Waits until the journal is as a closure wants it. It is asked whenever anything happens to a call.
@@ -91,17 +82,10 @@ impl MockServer {
     #[track_caller]
     pub fn wait_until<'a>(
         &'a self,
-        mut holds: impl FnMut(&Journal) -> bool + Send + 'a,
+        holds: impl FnMut(&Journal) -> bool + Send + 'a,
     ) -> impl Future<Output = ()> + Send + 'a {
         let (place, journal) = (Location::caller(), self.journal());
-        async move {
-            let check = move || holds(&journal).then_some(());
-            let held = self.journal().waited(self.patience, check).await;
-            held.unwrap_or_else(|listing| {
-                let patience = self.patience;
-                panic!("waited {patience:?} for the journal to be as expected at {place}{listing}")
-            });
-        }
+        async move { journal.wait_until(holds, self.patience, place).await }
     }
 
     /// Waits for the first call that this method has not returned yet.

@@ -37,10 +37,10 @@ use tonic::Code;
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `start`"]
 pub struct MockServerBuilder {
-    settings: Settings,
-    seed: Option<u64>,
+    pub(super) settings: Settings,
+    pub(super) seed: Option<u64>,
     /// Asked for a schema when none was given.
-    schema_source: Option<SchemaSource>,
+    pub(super) schema_source: Option<SchemaSource>,
     recordings: Vec<PathBuf>,
     /// Mistakes in building, told when it starts.
     bad_address: Option<Error>,
@@ -71,6 +71,7 @@ impl Default for MockServerBuilder {
             verify_on_drop: true,
             seed: 0,
             proxied: None,
+            common: None,
         };
         Self {
             settings,
@@ -338,7 +339,7 @@ impl MockServerBuilder {
     }
 }
 
-fn seed_from_env() -> Result<u64, Error> {
+pub(super) fn seed_from_env() -> Result<u64, Error> {
     let Some(value) = env::var_os(SEED) else {
         return Ok(fastrand::u64(..));
     };

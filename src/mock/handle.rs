@@ -1,11 +1,11 @@
 //! A mounted stub in the test's hands.
 
-use crate::mock::journal::{Call, Journal, Log};
+use crate::mock::journal::{Call, Journal};
 use crate::mock::mounted::Mounted;
 use crate::mock::registry::Registry;
 use std::{fmt, ops::Deref, panic::Location, sync::Arc, thread, time::Duration};
 
-/// A stub that was [mounted](crate::MockServer::mount): count its calls, read them, wait for them, take it away.
+/// A stub that was [mounted](crate::MockServer::mount), on one server or on [all of a cluster](crate::MockCluster::mount): count its calls, read them, wait for them, take it away.
 ///
 /// ```
 /// # use rpcplugin_testkit::{MockServer, Stub, json};
@@ -24,22 +24,23 @@ use std::{fmt, ops::Deref, panic::Location, sync::Arc, thread, time::Duration};
 #[derive(Clone)]
 pub struct MountedStub {
     stub: Arc<Mounted>,
-    registry: Arc<Registry>,
-    log: Arc<Log>,
+    /// Everywhere that it is mounted.
+    registries: Arc<[Arc<Registry>]>,
+    journal: Journal,
     patience: Duration,
 }
 
 impl MountedStub {
     pub(super) fn new(
         stub: Arc<Mounted>,
-        registry: Arc<Registry>,
-        log: Arc<Log>,
+        registries: impl IntoIterator<Item = Arc<Registry>>,
+        journal: Journal,
         patience: Duration,
     ) -> Self {
         Self {
             stub,
-            registry,
-            log,
+            registries: registries.into_iter().collect(),
+            journal,
             patience,
         }
     }
@@ -47,7 +48,7 @@ impl MountedStub {
     /// The calls that it served, in the order of arrival, as far as the journal has room for them.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        let mut calls = self.log.calls();
+        let mut calls = self.journal.calls();
         calls.retain(|call| call.server_id() == Some(self.stub.server.id));
         calls
     }
@@ -72,7 +73,7 @@ impl MountedStub {
         async move {
             let times = self.stub.times.unwrap_or_else(|| (1..).into());
             let enough = || times.has_enough(self.count()).then_some(());
-            let satisfied = self.journal().waited(self.patience, enough).await;
+            let satisfied = self.journal.waited(self.patience, enough).await;
             satisfied.unwrap_or_else(|listing| {
                 let (label, patience, got) = (self.stub.label(), self.patience, self.count());
                 panic!(
@@ -82,13 +83,11 @@ impl MountedStub {
         }
     }
 
-    fn journal(&self) -> Journal {
-        Journal::new(Arc::clone(&self.log))
-    }
-
     /// Takes the stub away. What it expects is not verified any more.
     pub fn unmount(&self) {
-        self.registry.unmount(&self.stub);
+        for registry in &*self.registries {
+            registry.unmount(&self.stub);
+        }
     }
 }
 
@@ -124,7 +123,7 @@ impl Drop for ScopedStub {
     fn drop(&mut self) {
         self.unmount();
         if let Some(unmet) = self.stub.unmet().filter(|_| !thread::panicking()) {
-            panic!("{unmet}{}", self.journal().listing());
+            panic!("{unmet}{}", self.journal.listing());
         }
     }
 }

@@ -19,12 +19,14 @@
 //! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
+//! - `cluster`: [`MockCluster`], several of them as one.
 
 mod asserting;
 mod auth;
 mod backend;
 mod builder;
 mod builtin;
+mod cluster;
 mod connection;
 mod dice;
 mod doors;
@@ -55,6 +57,7 @@ mod verify;
 pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
+pub use cluster::{ClientGroup, MockCluster, Partition};
 pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use lifecycle::Kill;

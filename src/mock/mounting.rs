@@ -2,8 +2,9 @@
 
 use crate::mock::backend::Backend;
 use crate::mock::handle::{MountedStub, ScopedStub};
-use crate::mock::journal::Server;
+use crate::mock::journal::{Journal, Server};
 use crate::mock::mounted::Mounted;
+use crate::mock::registry::Registry;
 use crate::mock::server::MockServer;
 use crate::mock::stub::Stub;
 use crate::schema::{Method, MethodName, is_infrastructure};
@@ -24,20 +25,22 @@ impl MockServer {
     /// a count that it cannot have; and when it is for one of the services that the mock has itself, such as health.
     #[track_caller]
     pub fn mount(&self, stub: Stub) -> MountedStub {
+        let registry = &self.service.registry;
+        let mounted = self.mount_in(registry, stub);
+        let journal = Journal::new(Arc::clone(&self.service.log));
+        MountedStub::new(mounted, [Arc::clone(registry)], journal, self.patience)
+    }
+
+    /// Mounts a stub in this registry, by this server's schema.
+    #[track_caller]
+    pub(super) fn mount_in(&self, registry: &Registry, stub: Stub) -> Arc<Mounted> {
         let place = Location::caller();
         let method = stub.method.as_ref().and_then(|name| self.resolve(name));
         let label = stub.label(place);
-        let mounted = match self.mount_for(stub, method.as_ref(), place) {
+        match self.mount_for(registry, stub, method.as_ref(), place) {
             Ok(mounted) => mounted,
             Err(problem) => panic!("cannot mount {label}: {problem}"),
-        };
-        let (registry, log) = (&self.service.registry, &self.service.log);
-        MountedStub::new(
-            mounted,
-            Arc::clone(registry),
-            Arc::clone(log),
-            self.patience,
-        )
+        }
     }
 
     /// Mounts a stub until what this gives back is dropped, which also verifies that the stub got
@@ -147,6 +150,7 @@ impl MockServer {
     /// Mounts a stub for a method of the schema, or of none. What can never match is told.
     pub(super) fn mount_for(
         &self,
+        registry: &Registry,
         mut stub: Stub,
         method: Option<&Arc<Method>>,
         place: &Location<'_>,
@@ -155,10 +159,9 @@ impl MockServer {
         if let Some(method) = method {
             stub.prepare(method)?;
         }
-        let service = &self.service;
-        let hashed = method.is_some() || service.schema.is_none();
+        let hashed = method.is_some() || self.service.schema.is_none();
         let method = method.map(|method| MethodName::full(method.full_name()));
-        Ok(service.registry.mount(stub, method, hashed, place))
+        Ok(registry.mount(stub, method, hashed, place))
     }
 
     #[track_caller]

@@ -5,7 +5,7 @@ use crate::mock::mounted::{Mounted, Taken};
 use crate::mock::stub::Stub;
 use crate::schema::{MethodName, Shape, json};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,7 +17,8 @@ use std::{
 #[derive(Default)]
 pub(crate) struct Registry {
     stubs: Mutex<Stubs>,
-    mounted: AtomicU64,
+    /// The number of the next stub. The servers of a cluster count them together.
+    ids: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -25,6 +26,8 @@ struct Stubs {
     /// By the last part of the method's name.
     by_method: HashMap<String, Shared>,
     any: Shared,
+    /// Those that another registry has mounted, by number.
+    adopted: HashSet<u64>,
 }
 
 /// What is known of a call before its messages come.
@@ -120,9 +123,14 @@ fn request_hash(call: &Call) -> u64 {
 }
 
 impl Registry {
+    pub(crate) fn new(ids: Arc<AtomicU64>) -> Self {
+        let stubs = Mutex::default();
+        Self { stubs, ids }
+    }
+
     /// A number that nothing else in this mock has.
     pub(crate) fn next_id(&self) -> u64 {
-        self.mounted.fetch_add(1, Ordering::Relaxed)
+        self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Mounts a stub. `method` is the full name of its method, where a schema tells it; `hashed` tells that its JSON is in
@@ -145,16 +153,25 @@ impl Registry {
         mounted
     }
 
+    /// Shares a stub of another registry, with its counts.
+    pub(crate) fn adopt(&self, stub: &Arc<Mounted>) {
+        let mut stubs = self.lock();
+        stubs.adopted.insert(stub.server.id);
+        Arc::make_mut(stubs.bucket(stub.method())).insert(stub);
+    }
+
     pub(crate) fn unmount(&self, stub: &Mounted) {
         // A call that has it in its list already does not get it.
         stub.unmount();
         let mut stubs = self.lock();
         Arc::make_mut(stubs.bucket(stub.method())).remove(stub.server.id);
+        stubs.adopted.remove(&stub.server.id);
     }
 
+    /// Forgets all stubs. Those of another registry serve on elsewhere.
     pub(crate) fn clear(&self) {
         let stubs = std::mem::take(&mut *self.lock());
-        for stub in stubs.all() {
+        for stub in stubs.own() {
             stub.unmount();
         }
     }
@@ -196,11 +213,12 @@ impl Registry {
 
     /// All stubs, in the order of their mounting.
     pub(crate) fn all(&self) -> Vec<Arc<Mounted>> {
-        let stubs = self.lock();
-        let mut all: Vec<_> = stubs.all().cloned().collect();
-        drop(stubs);
-        all.sort_by_key(|stub| stub.server.id);
-        all
+        in_order_of_mounting(self.lock().all())
+    }
+
+    /// Those that were mounted here, in the order of their mounting.
+    pub(crate) fn own(&self) -> Vec<Arc<Mounted>> {
+        in_order_of_mounting(self.lock().own())
     }
 
     fn candidates(&self, call: &Call) -> Candidates {
@@ -217,6 +235,12 @@ impl Registry {
     }
 }
 
+fn in_order_of_mounting<'a>(stubs: impl Iterator<Item = &'a Arc<Mounted>>) -> Vec<Arc<Mounted>> {
+    let mut stubs: Vec<_> = stubs.cloned().collect();
+    stubs.sort_by_key(|stub| stub.server.id);
+    stubs
+}
+
 impl Stubs {
     fn bucket(&mut self, method: Option<&MethodName>) -> &mut Shared {
         match method {
@@ -228,5 +252,10 @@ impl Stubs {
     fn all(&self) -> impl Iterator<Item = &Arc<Mounted>> {
         let buckets = self.by_method.values().chain([&self.any]);
         buckets.flat_map(|bucket| &bucket.all)
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Arc<Mounted>> {
+        let adopted = |stub: &&Arc<Mounted>| self.adopted.contains(&stub.server.id);
+        self.all().filter(move |stub| !adopted(stub))
     }
 }

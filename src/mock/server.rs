@@ -12,7 +12,7 @@ use crate::mock::open::Open;
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::tls::{ServerTls, Tls};
-use crate::mock::verify::{Findings, Judged, Report, SEED};
+use crate::mock::verify::{Drawn, Findings, Judged, Problems, Report, SEED};
 use crate::net::{Bind, Listener};
 use crate::schema::Schema;
 use crate::wire::Compression;
@@ -20,11 +20,12 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
+use tokio::sync::Notify;
 use tonic::Code;
 use tonic_health::ServingStatus;
 
@@ -65,6 +66,16 @@ pub struct MockServer {
     allow_unmatched: bool,
     /// Whether dropping it verifies.
     verifies: AtomicBool,
+    /// Whether it is one of a cluster, which tells the seed in its place.
+    clustered: bool,
+}
+
+/// What the servers of a cluster have in common.
+#[derive(Clone, Default)]
+pub(super) struct Common {
+    /// The number of the next stub.
+    pub(super) ids: Arc<AtomicU64>,
+    pub(super) news: Arc<Notify>,
 }
 
 /// What a server is started with.
@@ -85,6 +96,8 @@ pub(super) struct Settings {
     pub(super) seed: u64,
     /// What unmatched calls go on to.
     pub(super) proxied: Option<Arc<Backend>>,
+    /// `None` for a server by itself.
+    pub(super) common: Option<Common>,
 }
 
 impl MockServer {
@@ -92,11 +105,13 @@ impl MockServer {
         let tls = settings.tls.map(Tls::new).transpose()?;
         let listener = Listener::bind(&settings.bind).await?;
         let address = listener.address().clone().with_tls(tls.is_some());
+        let clustered = settings.common.is_some();
+        let Common { ids, news } = settings.common.unwrap_or_default();
         let service = Arc::new(Service {
             builtin: Builtin::new(settings.schema.as_ref()),
             schema: settings.schema,
-            log: Log::new(settings.journal_limit, settings.redaction),
-            registry: Arc::new(Registry::default()),
+            log: Log::new(settings.journal_limit, settings.redaction, news),
+            registry: Arc::new(Registry::new(ids)),
             findings: Findings::default(),
             backends: Backends::new(settings.proxied),
             serving: AtomicUsize::new(0),
@@ -117,6 +132,7 @@ impl MockServer {
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
             verifies: AtomicBool::new(settings.verify_on_drop),
+            clustered,
         })
     }
 
@@ -152,9 +168,10 @@ impl MockServer {
 
 impl Drop for MockServer {
     fn drop(&mut self) {
-        let doors = self.doors.get_mut();
-        doors.unwrap_or_else(PoisonError::into_inner).end();
-        self.open.close_all(false);
+        self.end();
+        if self.clustered {
+            return;
+        }
         if thread::panicking() {
             self.tell_seed();
         } else if self.verifies.load(Ordering::Acquire)
@@ -171,20 +188,37 @@ const ON_DROP: &str = "\n(verified when the server was dropped; in a test that r
 
 /// Verdict.
 impl MockServer {
+    /// Frees every address and closes every connection, for good.
+    pub(super) fn end(&mut self) {
+        let doors = self.doors.get_mut();
+        doors.unwrap_or_else(PoisonError::into_inner).end();
+        self.open.close_all(false);
+    }
+
     /// What is not as expected, now. It is not asked again when the server is dropped.
     pub(super) fn judge(&self, unfinished: Unfinished) -> Result<(), Report> {
         self.verifies.store(false, Ordering::Release);
+        let head = format!(
+            "the mock server at {} did not get what it expects",
+            self.address
+        );
         let journal = Journal::new(Arc::clone(&self.service.log));
+        let drawn = self.service.seed.used().map(|seed| Drawn {
+            what: "delays",
+            seed,
+        });
+        self.problems(unfinished).report(head, &journal, drawn)
+    }
+
+    /// What is not as expected. Stubs that are mounted on all servers of a cluster are the cluster's.
+    pub(super) fn problems(&self, unfinished: Unfinished) -> Problems {
         let judged = Judged {
-            server: &self.address,
             registry: &self.service.registry,
             findings: &self.service.findings,
             allow_unmatched: self.allow_unmatched,
             unfinished,
-            journal: &journal,
-            seed: self.service.seed.used(),
         };
-        judged.judge()
+        judged.problems()
     }
 
     #[expect(

@@ -1,11 +1,11 @@
 //! Whether the server got what its stubs expect, and nothing else.
 
-use crate::address::Address;
 use crate::mock::journal::{Call, Journal, Unfinished};
+use crate::mock::mounted::Mounted;
 use crate::mock::registry::Registry;
 use std::{
     error, fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What went wrong so far, whatever the stubs' counts say.
@@ -62,7 +62,7 @@ impl Findings {
 /// Why verification failed: what each stub expected and got, the calls that no stub accepted with the stubs that came
 /// nearest, closures that panicked, and all calls that came.
 ///
-/// It is what [`verify`](crate::MockServer::verify) gives, and the text that the server panics with when it is dropped.
+/// It is what [`verify`](crate::MockServer::verify) gives, of a server or of a [cluster](crate::MockCluster::verify), and the text that the server panics with when it is dropped.
 /// `{:?}`, which `unwrap()` prints, is the same text.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -71,7 +71,7 @@ pub struct Report {
     problems: Vec<String>,
     unmatched: Vec<Call>,
     journal: String,
-    seed: Option<u64>,
+    drawn: Option<Drawn>,
 }
 
 impl Report {
@@ -90,30 +90,74 @@ impl Report {
 
 /// What is judged.
 pub(crate) struct Judged<'a> {
-    pub(crate) server: &'a Address,
     pub(crate) registry: &'a Registry,
     pub(crate) findings: &'a Findings,
     pub(crate) allow_unmatched: bool,
     /// Calls that were waited for in vain.
     pub(crate) unfinished: Unfinished,
-    pub(crate) journal: &'a Journal,
-    /// What random delays were drawn from.
-    pub(crate) seed: Option<u64>,
+}
+
+/// What is not as expected.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    texts: Vec<String>,
+    unmatched: Vec<Call>,
+}
+
+/// What was random, and the seed that it was drawn from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drawn {
+    pub(crate) what: &'static str,
+    pub(crate) seed: u64,
 }
 
 /// The variable that repeats what is random.
 pub(crate) const SEED: &str = "RPCPLUGIN_TESTKIT_SEED";
 
+impl Problems {
+    /// The stubs of this registry that did not get what they expect.
+    pub(crate) fn of_stubs(registry: &Registry) -> Self {
+        let stubs = registry.own();
+        let unmet = stubs.iter().map(Arc::as_ref).filter_map(Mounted::unmet);
+        Self {
+            texts: unmet.collect(),
+            unmatched: Vec::new(),
+        }
+    }
+
+    /// Adds those of one server of several.
+    pub(crate) fn add(&mut self, server: &str, others: Self) {
+        let texts = others.texts.iter();
+        self.texts
+            .extend(texts.map(|text| format!("{server}: {text}")));
+        self.unmatched.extend(others.unmatched);
+    }
+
+    /// `Err` with all of them, if there are any.
+    pub(crate) fn report(
+        self,
+        head: String,
+        journal: &Journal,
+        drawn: Option<Drawn>,
+    ) -> Result<(), Report> {
+        if self.texts.is_empty() {
+            return Ok(());
+        }
+        Err(Report {
+            head,
+            problems: self.texts,
+            unmatched: self.unmatched,
+            journal: journal.listing(),
+            drawn,
+        })
+    }
+}
+
 impl Judged<'_> {
-    /// `Err` with everything that is not as expected.
-    pub(crate) fn judge(self) -> Result<(), Report> {
+    /// Everything that is not as expected.
+    pub(crate) fn problems(self) -> Problems {
         let found = self.findings.lock().clone();
-        let mut problems: Vec<_> = self
-            .registry
-            .all()
-            .iter()
-            .filter_map(|stub| stub.unmet())
-            .collect();
+        let mut problems = Problems::of_stubs(self.registry).texts;
         problems.extend(found.panics);
         let mut unmatched = Vec::new();
         if !self.allow_unmatched {
@@ -139,19 +183,10 @@ impl Judged<'_> {
         if nameless > 0 {
             problems.push(format!("calls that have not told their method: {nameless}"));
         }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(Report {
-            head: format!(
-                "the mock server at {} did not get what it expects",
-                self.server
-            ),
-            problems,
+        Problems {
+            texts: problems,
             unmatched,
-            journal: self.journal.listing(),
-            seed: self.seed,
-        })
+        }
     }
 }
 
@@ -166,10 +201,10 @@ impl fmt::Display for Report {
             "" => f.write_str("\nno calls came")?,
             journal => write!(f, "\nall calls:{journal}")?,
         }
-        match self.seed {
-            Some(seed) => write!(
+        match self.drawn {
+            Some(Drawn { what, seed }) => write!(
                 f,
-                "\ndelays were drawn from a seed: {SEED}={seed} repeats them"
+                "\n{what} were drawn from a seed: {SEED}={seed} repeats them"
             ),
             None => Ok(()),
         }

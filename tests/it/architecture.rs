@@ -77,6 +77,7 @@ const ROWS: &[&[&str]] = &[
     ],
     &["mock::recording"],
     &["mock::builder"],
+    &["mock::cluster"],
     // The doors.
     &["client", "mock"],
     // The single place where the wings meet.
@@ -245,7 +246,8 @@ fn the_manifest_version_has_a_heading_in_the_changelog() {
 /// Handles are shared between tasks and tests; losing an auto trait would break their users.
 const _: () = {
     use rpcplugin_testkit::{
-        Address, Call, CallStream, Client, Error, MockServer, Reply, Schema, Stub, client, mock,
+        Address, Call, CallStream, Client, Error, MockCluster, MockServer, Reply, Schema, Stub,
+        client, mock,
     };
     const fn shared<T: Send + Sync>() {}
     const fn sent<T: Send>() {}
@@ -255,6 +257,7 @@ const _: () = {
         CallStream,
         Client,
         Error,
+        MockCluster,
         MockServer,
         Reply,
         Schema,
@@ -262,7 +265,9 @@ const _: () = {
     shared::<(
         client::ClientBuilder,
         client::ClientConfig,
+        mock::ClientGroup,
         mock::MockServerBuilder,
+        mock::Partition,
         mock::RecordedMessage,
     )>();
     sent::<(Stub, mock::CallStreams)>();

@@ -6,6 +6,7 @@ mod auth;
 mod bad_input;
 mod calls;
 mod certificates;
+mod cluster;
 mod compression;
 mod config;
 mod connection;

@@ -10,10 +10,12 @@
 //! - `refused`: connections that were refused before a call could come.
 //! - `store`: all calls in order, within a number of bytes.
 //! - `shared`: what all records of a journal share.
-//! - `view`: [`Journal`], which tests narrow and read.
+//! - `logs`: the calls of one server, or those of several in order.
+//! - `view`: [`Journal`], which tests narrow and read; `waiting`: waiting for it to be as they want.
 
 mod call;
 mod compare;
+mod logs;
 mod message;
 mod outcome;
 mod record;
@@ -23,6 +25,7 @@ mod shared;
 mod store;
 mod target;
 mod view;
+mod waiting;
 
 pub use call::Call;
 pub use message::RecordedMessage;

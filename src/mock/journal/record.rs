@@ -3,6 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::mock::journal::call::Call;
 use crate::mock::journal::outcome::Outcome;
+use crate::mock::journal::store::Log;
 use crate::mock::journal::target::{Arrived, Server, Target};
 use crate::schema::{Method, json};
 use crate::wire::message::Framed;
@@ -237,6 +238,11 @@ impl Call {
         let mut progress = self.progress();
         progress.place = place;
         std::mem::take(&mut progress.size)
+    }
+
+    /// Whether it came to the server of this journal.
+    pub(super) fn is_in(&self, log: &Log) -> bool {
+        Arc::ptr_eq(&self.0.arrived.connection.shared, &log.shared)
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {

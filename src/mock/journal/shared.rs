@@ -3,7 +3,7 @@
 use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::store::Log;
 use std::sync::{
-    Weak,
+    Arc, Weak,
     atomic::{AtomicI64, Ordering},
 };
 use tokio::sync::Notify;
@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 /// The news, the size and the secrets of a journal. Its records hold it, and it does not hold them.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Told of every new call and of everything that happens to one.
-    pub(crate) news: Notify,
+    /// Told of every new call and of everything that happens to one. The servers of a cluster tell theirs together.
+    pub(crate) news: Arc<Notify>,
     pub(crate) redaction: Redaction,
     /// About how many bytes the kept calls take. A call that goes while it grows makes it too small for a moment, even
     /// negative.
@@ -22,9 +22,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(limit: usize, redaction: Redaction, log: Weak<Log>) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        redaction: Redaction,
+        news: Arc<Notify>,
+        log: Weak<Log>,
+    ) -> Self {
         Self {
-            news: Notify::new(),
+            news,
             redaction,
             bytes: AtomicI64::new(0),
             limit,

@@ -10,11 +10,11 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
-use tokio::task::yield_now;
+use tokio::{sync::Notify, task::yield_now};
 
 /// The calls of a server. They are only added, in the order in which they were complete enough to be told apart; the
 /// oldest go when the room is used up.
@@ -77,13 +77,13 @@ impl Drop for Arriving<'_> {
 #[derive(Debug, Default)]
 struct Entries {
     /// Calls to stubs and services, matched or not.
-    calls: VecDeque<Call>,
+    calls: VecDeque<Numbered>,
     /// How many calls went before the first of these.
     dropped: usize,
     /// By the last part of the method's name: the numbers of its calls, counted with those that went.
     by_method: HashMap<String, VecDeque<usize>>,
     /// Calls to the mock's own services.
-    builtin: VecDeque<Call>,
+    builtin: VecDeque<Numbered>,
     /// Requests that were no gRPC calls, as lines. They are what a client with a wrong header leaves behind.
     foreign: Vec<String>,
     /// Connections on which no call could come.
@@ -91,6 +91,13 @@ struct Entries {
     /// How many calls `next` has given out, with those that went before it could.
     taken: usize,
 }
+
+/// A call, and which it is of all calls of this process, by which those of several servers are put in order. (By the clock
+/// they cannot be: while it is paused, all arrive at once.)
+pub(super) type Numbered = (u64, Call);
+
+/// How many calls arrived in this process. It is counted under the journal's lock, so that a journal is in order.
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
 
 /// How long the next look is put off at most.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -100,10 +107,10 @@ const FOREIGN: usize = 50;
 const REFUSED: usize = 1000;
 
 impl Log {
-    pub(crate) fn new(limit: usize, redaction: Redaction) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, redaction: Redaction, news: Arc<Notify>) -> Arc<Self> {
         Arc::new_cyclic(|log| Self {
             entries: Mutex::default(),
-            shared: Arc::new(Shared::new(limit, redaction, Weak::clone(log))),
+            shared: Arc::new(Shared::new(limit, redaction, news, Weak::clone(log))),
             arriving: Mutex::default(),
             nameless: AtomicUsize::new(0),
         })
@@ -139,10 +146,11 @@ impl Log {
 
     pub(crate) fn add(&self, call: Call) {
         let mut entries = self.lock();
+        let number = ARRIVED.fetch_add(1, Ordering::Relaxed);
         if call.is_builtin() {
-            entries.builtin.push_back(call);
+            entries.builtin.push_back((number, call));
         } else {
-            entries.push(call);
+            entries.push(number, call);
         }
         drop(entries);
         if self.shared.is_over() {
@@ -188,7 +196,7 @@ impl Log {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.lock().calls.iter().cloned().collect()
+        self.lock().all().cloned().collect()
     }
 
     /// How many calls `counts` accepts, of those to the method of that name if there is one. It runs under the journal's
@@ -201,13 +209,25 @@ impl Log {
                 let calls = entries.to(&method);
                 calls.filter(|call| counts(call)).count()
             }
-            None => entries.calls.iter().filter(|call| counts(call)).count(),
+            None => entries.all().filter(|call| counts(call)).count(),
         }
     }
 
     /// Calls to the method of that name, the mock's own services included.
     pub(crate) fn calls_to(&self, name: &str) -> Vec<Call> {
         self.lock().to(&MethodName::new(name)).cloned().collect()
+    }
+
+    /// The calls, or those to the method of that name, as they are put in order with those of other servers.
+    pub(super) fn numbered(&self, method: Option<&str>) -> Vec<Numbered> {
+        let entries = self.lock();
+        match method {
+            Some(name) => {
+                let method = MethodName::new(name);
+                entries.numbered_to(&method).cloned().collect()
+            }
+            None => entries.calls.iter().cloned().collect(),
+        }
     }
 
     /// How many calls came, with those that went.
@@ -236,17 +256,15 @@ impl Log {
     pub(crate) fn take_next(&self) -> Option<Call> {
         let mut entries = self.lock();
         entries.taken = entries.taken.max(entries.dropped);
-        let call = entries
-            .calls
-            .get(entries.taken - entries.dropped)
-            .cloned()?;
+        let next = entries.taken - entries.dropped;
+        let (_, call) = entries.calls.get(next).cloned()?;
         entries.taken += 1;
         Some(call)
     }
 
     pub(crate) fn clear(&self) {
         let entries = std::mem::take(&mut *self.lock());
-        for call in entries.calls.iter().chain(&entries.builtin) {
+        for (_, call) in entries.calls.iter().chain(&entries.builtin) {
             self.shared.shrink(call.detach());
         }
     }
@@ -296,19 +314,27 @@ impl Log {
 }
 
 impl Entries {
+    fn all(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().map(|(_, call)| call)
+    }
+
     fn to<'a>(&'a self, method: &'a MethodName) -> impl Iterator<Item = &'a Call> {
+        self.numbered_to(method).map(|(_, call)| call)
+    }
+
+    fn numbered_to<'a>(&'a self, method: &'a MethodName) -> impl Iterator<Item = &'a Numbered> {
         let numbers = self.by_method.get(method.bare());
         let numbers = numbers.into_iter().flatten();
         let stubbed = numbers.filter_map(|number| self.calls.get(number - self.dropped));
         let all = stubbed.chain(&self.builtin);
-        all.filter(|call| method.names(call.full_name()))
+        all.filter(|(_, call)| method.names(call.full_name()))
     }
 
     fn arrived(&self) -> usize {
         self.dropped + self.calls.len()
     }
 
-    fn push(&mut self, call: Call) {
+    fn push(&mut self, arrival: u64, call: Call) {
         let number = self.arrived();
         let bare = call.bare_name();
         match self.by_method.get_mut(bare) {
@@ -318,20 +344,20 @@ impl Entries {
                     .insert(bare.to_owned(), VecDeque::from([number]));
             }
         }
-        self.calls.push_back(call);
+        self.calls.push_back((arrival, call));
     }
 
     fn pop_oldest(&mut self) -> Option<Call> {
         let (call, builtin) = (self.calls.front(), self.builtin.front());
         let builtin_is_older = match (call, builtin) {
-            (Some(call), Some(builtin)) => builtin.received_at() < call.received_at(),
+            (Some((call, _)), Some((builtin, _))) => builtin < call,
             (None, builtin) => builtin.is_some(),
             (Some(_), None) => false,
         };
         if builtin_is_older {
-            return self.builtin.pop_front();
+            return self.builtin.pop_front().map(|(_, call)| call);
         }
-        let call = self.calls.pop_front()?;
+        let (_, call) = self.calls.pop_front()?;
         self.dropped += 1;
         let bare = call.bare_name();
         if let Some(numbers) = self.by_method.get_mut(bare) {

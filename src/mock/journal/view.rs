@@ -2,13 +2,13 @@
 
 use crate::address::Address;
 use crate::mock::journal::call::Call;
+use crate::mock::journal::logs::Logs;
 use crate::mock::journal::outcome::Outcome;
 use crate::mock::journal::refused::RefusedConnection;
 use crate::mock::journal::store::Log;
-use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{fmt, sync::Arc};
 
-/// The calls that a server received, or some of them.
+/// The calls that a server received, or all servers of a [cluster](crate::MockCluster), or some of them.
 ///
 /// It is a view and not a copy: it tells what is there when it is asked. Narrow it, and read it:
 ///
@@ -34,7 +34,7 @@ use tokio::time::timeout;
 /// it is used up, and [`dropped`](Self::dropped) counts them.
 #[derive(Clone)]
 pub struct Journal {
-    log: Arc<Log>,
+    pub(super) logs: Logs,
     /// The method, which has an index.
     method: Option<String>,
     filters: Vec<Filter>,
@@ -49,8 +49,17 @@ const PRINTED: usize = 50;
 
 impl Journal {
     pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self::of(Logs::One(log))
+    }
+
+    /// The calls of several servers as one.
+    pub(crate) fn of_all(logs: impl IntoIterator<Item = Arc<Log>>) -> Self {
+        Self::of(Logs::Many(logs.into_iter().collect()))
+    }
+
+    fn of(logs: Logs) -> Self {
         Self {
-            log,
+            logs,
             method: None,
             filters: Vec::new(),
             foreign: false,
@@ -103,6 +112,20 @@ impl Journal {
     #[must_use]
     pub fn on_connection(&self, id: u64) -> Self {
         self.narrow(move |call| call.connection_id() == id)
+    }
+
+    /// The calls that came to the server of this [address](Call::server_address), of those of a cluster.
+    #[must_use]
+    pub fn on_server(&self, server: &Address) -> Self {
+        let server = server.clone();
+        self.narrow(move |call| *call.server_address() == server)
+    }
+
+    /// The calls from the [client group](Call::group) of this name.
+    #[must_use]
+    pub fn from_group(&self, name: &str) -> Self {
+        let name = name.to_owned();
+        self.narrow(move |call| call.group() == Some(&name))
     }
 
     /// The calls of clients whose [certificate](Call::client_certificate) has this name, as common name or alternative name.
@@ -158,10 +181,7 @@ impl Journal {
     /// The calls, in the order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
-        let mut calls = match &self.method {
-            Some(method) => self.log.calls_to(method),
-            None => self.log.calls(),
-        };
+        let mut calls = self.logs.calls(self.method.as_deref());
         // No lock is held while the closures run.
         calls.retain(|call| self.filters.iter().all(|accepts| accepts(call)));
         calls
@@ -174,7 +194,7 @@ impl Journal {
             return self.calls().len();
         }
         let accepted = |call: &Call| self.filters.iter().all(|accepts| accepts(call));
-        self.log.count(self.method.as_deref(), accepted)
+        self.logs.count(self.method.as_deref(), accepted)
     }
 
     /// Whether there are none.
@@ -186,36 +206,27 @@ impl Journal {
     /// The connections whose TLS handshake failed, whatever this view shows of the calls: the first thousand.
     #[must_use]
     pub fn refused(&self) -> Vec<RefusedConnection> {
-        self.log.refused()
+        self.logs.each(Log::refused).flatten().collect()
     }
 
     /// How many of the server's calls there was no room for any more, whatever this view shows of the rest.
     #[must_use]
     pub fn dropped(&self) -> usize {
-        self.log.dropped()
-    }
-
-    /// What is found in time, or else the lines of what there is. It is looked for whenever anything happens.
-    pub(crate) async fn waited<T>(
-        &self,
-        patience: Duration,
-        find: impl FnMut() -> Option<T>,
-    ) -> Result<T, String> {
-        let found = timeout(patience, self.log.until(find)).await;
-        found.map_err(|_| self.listing())
+        self.logs.each(Log::dropped).sum()
     }
 
     /// The lines, each behind a line break, for the end of a message.
     pub(crate) fn listing(&self) -> String {
         use fmt::Write as _;
         let mut text = String::new();
-        let dropped = self.dropped();
-        if dropped > 0 {
-            let limit = self.log.shared.limit();
-            let _ = write!(
-                text,
-                "\n  (of {dropped} earlier calls there was no room in the journal's {limit} bytes)"
-            );
+        for (server, log) in self.logs.named() {
+            let (dropped, limit) = (log.dropped(), log.shared.limit());
+            if dropped > 0 {
+                let _ = write!(
+                    text,
+                    "\n  ({server}of {dropped} earlier calls there was no room in the journal's {limit} bytes)"
+                );
+            }
         }
         let calls = self.calls();
         // The first and the latest: a wait in vain is about the latest.
@@ -230,15 +241,18 @@ impl Journal {
                 let _ = write!(text, "\n  … {left_out} more");
             }
             if number < gap || number >= gap + left_out {
-                let _ = write!(text, "\n  {number}: {call}");
+                let server = self.logs.name_of(call);
+                let _ = write!(text, "\n  {number}: {server}{call}");
             }
         }
         if self.method.is_none() && self.filters.is_empty() {
-            for request in self.log.foreign() {
-                let _ = write!(text, "\n  no gRPC call: {request}");
-            }
-            for refused in self.log.refused().iter().take(PRINTED) {
-                let _ = write!(text, "\n  refused: {refused}");
+            for (server, log) in self.logs.named() {
+                for request in log.foreign() {
+                    let _ = write!(text, "\n  {server}no gRPC call: {request}");
+                }
+                for refused in log.refused().iter().take(PRINTED) {
+                    let _ = write!(text, "\n  {server}refused: {refused}");
+                }
             }
         }
         text

@@ -92,7 +92,8 @@ impl MockServer {
         for call in group {
             stub = stub.then(call.reply(shape));
         }
-        self.mount_for(stub.from(origin), method, Location::caller())?;
+        let registry = &self.service.registry;
+        self.mount_for(registry, stub.from(origin), method, Location::caller())?;
         Ok(())
     }
 }
