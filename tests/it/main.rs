@@ -25,6 +25,7 @@ mod load;
 mod matchers;
 mod metadata;
 mod openssl;
+mod partitions;
 mod process;
 mod python;
 mod raw;
