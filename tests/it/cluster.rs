@@ -1,11 +1,10 @@
-//! Several servers as one: stubs, counts, order, verdict and lifecycle.
+//! Several servers as one: their stubs, counts and order.
 
 use crate::support::{Transport, echo_schema, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::Backoff;
 use rpcplugin_testkit::{
-    Address, Call, Client, Code, Delay, Error, MockCluster, MockServer, Outcome, Reply, Sequence,
-    Stub, json,
+    Address, Call, Client, Error, MockCluster, MockServer, Outcome, Sequence, Stub, json,
 };
 use std::{
     collections::HashSet,
@@ -50,10 +49,11 @@ pub(crate) async fn get(client: &Client) -> Result<rpcplugin_testkit::Value, Err
 }
 
 /// A client of each server.
-async fn clients(cluster: &MockCluster) -> Vec<Client> {
+pub(crate) async fn clients(cluster: &MockCluster) -> Vec<Client> {
     let mut clients = Vec::new();
     for server in cluster {
-        clients.push(within(dial(server, server.address())).await.unwrap());
+        let client = within(dial(server, server.address())).await;
+        clients.push(client.expect("it listens"));
     }
     clients
 }
@@ -64,7 +64,10 @@ fn servers_of(cluster: &MockCluster, calls: &[Call]) -> Vec<usize> {
         let mut addresses = addresses.iter();
         addresses.position(|address| address == call.server_address())
     };
-    calls.iter().map(|call| place(call).unwrap()).collect()
+    calls
+        .iter()
+        .map(|call| place(call).expect("a server of the cluster"))
+        .collect()
 }
 
 #[tokio::test]
@@ -154,73 +157,6 @@ async fn a_cluster_has_the_journals_limits() {
         "(server 1: of {dropped} earlier calls there was no room in the journal's 8192 bytes)"
     );
     assert!(journal.to_string().contains(&told), "{journal}");
-}
-
-#[tokio::test]
-async fn times_are_for_the_cluster_as_a_whole() {
-    let builder = MockServer::builder().memory().verify_on_drop(false);
-    for (calls, problem) in [
-        (5, Some("expected exactly 6 calls and got 5")),
-        (6, None),
-        (7, Some("expected exactly 6 calls and got 7")),
-    ] {
-        let cluster = builder.clone().start_cluster(3).await;
-        let line = line!() + 1;
-        cluster.mount(Stub::method("Get").reply(json!({"value": 1})).times(6));
-        let clients = clients(&cluster).await;
-        for number in 0..calls {
-            get(&clients[number % 3]).await.unwrap();
-        }
-        let verdict = within(cluster.verify()).await;
-        let Some(problem) = problem else {
-            verdict.unwrap();
-            continue;
-        };
-        let lines = (0..calls).map(|number| {
-            let (server, address) = (number % 3, cluster[number % 3].address());
-            format!(
-                "\n  {number}: server {server}: (\"Get\", {{}}) from {address} → OK {{\"value\":1}}"
-            )
-        });
-        let lines: String = lines.collect();
-        assert_eq!(
-            verdict.unwrap_err().to_string(),
-            format!(
-                "the mock cluster did not get what it expects\n\
-                 1. Stub::method(\"Get\") ({}:{line}:17) {problem}\n\
-                 all calls:{lines}",
-                file!()
-            )
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_report_names_the_server_of_each_problem() {
-    let builder = MockServer::builder().memory().verify_on_drop(false);
-    let cluster = builder.start_cluster(2).await;
-    cluster.mount(Stub::method("Put").named("put").reply(json!({})).times(1));
-    cluster[1].mount(Stub::method("Get").named("get").reply(json!({})).times(2));
-    let (one, other) = (cluster.client(0).await, cluster.client(1).await);
-    get(&other).await.unwrap();
-    get(&one).await.unwrap_err();
-
-    let report = within(cluster.verify()).await.unwrap_err();
-    let [first, second] = [0, 1].map(|number| cluster[number].address());
-    let starts = [
-        "`put` (".to_owned(),
-        format!("server 0 at {first}: unmatched call: (\"Get\", {{}}) from {first} → "),
-        format!("server 1 at {second}: `get` ("),
-    ];
-    assert_eq!(report.problems().len(), starts.len(), "{report}");
-    for (problem, start) in report.problems().iter().zip(starts) {
-        assert!(problem.starts_with(&start), "{report}");
-    }
-    assert_eq!(report.unmatched(), [("Get", json!({}))]);
-    // The stub of the cluster is not asked of each of its servers.
-    within(cluster[0].verify()).await.unwrap_err();
-    let own = within(cluster[1].verify()).await.unwrap_err();
-    assert_eq!(own.problems().len(), 1, "{own}");
 }
 
 #[tokio::test]
@@ -326,19 +262,6 @@ async fn one_server_has_stubs_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_scoped_stub_is_verified_by_the_calls_of_all_servers() {
-    let cluster = MockCluster::memory(2).await;
-    let scoped = cluster.mount_scoped(Stub::method("Get").named("get").reply(json!({})).times(2));
-    get(&cluster.client(1).await).await.unwrap();
-    let panic = catch_unwind(AssertUnwindSafe(|| drop(scoped))).unwrap_err();
-    let text = panic.downcast_ref::<String>().unwrap();
-    assert!(
-        text.contains("expected exactly 2 calls and got 1\n  0: server 1: "),
-        "{text}"
-    );
-}
-
-#[tokio::test]
 async fn a_stub_is_checked_by_the_schema_that_all_have() {
     let builder = MockServer::builder().memory().schema(echo_schema());
     let cluster = builder.start_cluster(2).await;
@@ -346,93 +269,6 @@ async fn a_stub_is_checked_by_the_schema_that_all_have() {
     let panic = catch_unwind(AssertUnwindSafe(|| cluster.mount(unknown))).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
     assert!(text.contains("Nothing"), "{text}");
-}
-
-#[tokio::test]
-async fn dropping_a_cluster_panics_once_with_one_report() {
-    for transport in Transport::ALL {
-        let cluster = match transport {
-            Transport::Memory => MockCluster::memory(3).await,
-            Transport::Tcp => MockCluster::start(3).await,
-            Transport::Unix => MockCluster::unix(3).await,
-        };
-        cluster.mount(Stub::method("Get").reply(json!({})).times(1));
-        cluster[0].mount(Stub::method("Put").reply(json!({})).times(1));
-        cluster[2].mount(Stub::method("Put").reply(json!({})).times(1));
-        let addresses = cluster.addresses();
-        let panic = catch_unwind(AssertUnwindSafe(|| drop(cluster))).unwrap_err();
-        let text = panic.downcast_ref::<String>().unwrap();
-        assert!(
-            text.starts_with(
-                "the mock cluster did not get what it expects\n1. Stub::method(\"Get\") ("
-            ),
-            "{text}"
-        );
-        assert_eq!(
-            text.matches("expected exactly 1 call and got 0").count(),
-            3,
-            "{text}"
-        );
-        assert!(
-            text.contains("\n(verified when the cluster was dropped; "),
-            "{text}"
-        );
-        for address in addresses {
-            assert!(
-                within(Client::connect(&address))
-                    .await
-                    .unwrap_err()
-                    .is_connect()
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_cluster_is_dropped_in_silence_when_it_is_to_be() {
-    let unmet = || Stub::method("Get").reply(json!({})).times(1);
-    let silent = MockServer::builder().memory().verify_on_drop(false);
-    silent.start_cluster(2).await.mount(unmet());
-
-    let cluster = MockCluster::memory(2).await;
-    cluster.mount(unmet());
-    within(cluster.verify()).await.unwrap_err();
-    drop(cluster);
-
-    // A second panic would end the process.
-    let cluster = MockCluster::memory(2).await;
-    cluster.mount(unmet());
-    cluster[0].mount(unmet());
-    let panic = catch_unwind(AssertUnwindSafe(move || {
-        let _cluster = cluster;
-        panic!("the test's own");
-    }));
-    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the test's own"));
-
-    let cluster = MockServer::builder()
-        .memory()
-        .allow_unmatched()
-        .start_cluster(2)
-        .await;
-    get(&cluster.client(1).await).await.unwrap_err();
-}
-
-#[tokio::test]
-async fn verify_waits_for_the_calls_of_all_servers() {
-    let cluster = MockCluster::memory(2).await;
-    let (reply, gate) = Reply::gate(json!({}));
-    cluster.mount(Stub::method("Get").reply(reply).times(2));
-    let clients = clients(&cluster).await;
-    let calls = async { tokio::join!(get(&clients[0]), get(&clients[1])) };
-    let verify = async {
-        within(gate.arrived(2)).await;
-        let release = async { gate.release(2) };
-        let (verdict, ()) = tokio::join!(within(cluster.verify()), release);
-        verdict.unwrap();
-    };
-    let ((one, other), ()) = tokio::join!(calls, verify);
-    one.unwrap();
-    other.unwrap();
 }
 
 #[tokio::test]
@@ -470,177 +306,4 @@ async fn one_client_certificate_fits_all_servers() {
         get(&within(client).await.unwrap()).await.unwrap();
     }
     assert_eq!(cluster.journal().from_client("test client").len(), 3);
-}
-
-#[tokio::test]
-async fn one_server_dies_and_comes_back_while_the_others_go_on() {
-    for cluster in clusters().await {
-        let (reply, gate) = Reply::gate(json!({}));
-        cluster.mount(Stub::method("Held").reply(reply));
-        cluster.mount(Stub::method("Get").reply(json!({})));
-        let clients = clients(&cluster).await;
-        let held = [1, 2]
-            .map(|server| tokio::spawn(clients[server].call("Held", json!({})).into_future()));
-        within(gate.arrived(2)).await;
-
-        within(cluster[1].kill().into_future()).await;
-        assert_eq!(
-            [0, 1, 2].map(|number| cluster[number].is_up()),
-            [true, false, true]
-        );
-        let error = get(&clients[1]).await.unwrap_err();
-        assert_eq!(error.code(), Some(Code::Unavailable));
-        get(&clients[0]).await.unwrap();
-        within(cluster[1].restart()).await;
-        within(
-            clients[1]
-                .call("Get", json!({}))
-                .wait_for_ready()
-                .into_future(),
-        )
-        .await
-        .unwrap();
-        gate.release(1);
-        let [lost, kept] = held;
-        within(lost).await.unwrap().unwrap_err();
-        within(kept).await.unwrap().unwrap();
-        assert_eq!(cluster.counts_to("Get"), [1, 1, 0]);
-    }
-}
-
-#[tokio::test]
-async fn all_servers_die_and_come_back_at_once() {
-    for cluster in clusters().await {
-        let never = cluster.mount(Stub::method("Get").reply(Reply::never()));
-        let clients = clients(&cluster).await;
-        let calls: Vec<_> = clients
-            .iter()
-            .map(|client| tokio::spawn(client.call("Get", json!({})).into_future()))
-            .collect();
-        within(cluster.wait_for_calls(3)).await;
-        within(cluster.kill_all()).await;
-        for (server, call) in cluster.iter().zip(calls) {
-            assert!(!server.is_up() && server.connections() == 0);
-            assert_eq!(
-                within(call).await.unwrap().unwrap_err().code(),
-                Some(Code::Unavailable)
-            );
-        }
-        assert_eq!(cluster.journal().ended(Outcome::Dropped).len(), 3);
-        never.unmount();
-        cluster.mount(Stub::method("Get").reply(json!({})));
-        let before = cluster.addresses();
-        // Of those that are up none stays.
-        for _ in 0..2 {
-            within(cluster.restart_all()).await;
-            assert!(cluster.iter().all(MockServer::is_up));
-        }
-        assert_eq!(cluster.addresses(), before);
-        for client in &clients {
-            within(client.call("Get", json!({})).wait_for_ready().into_future())
-                .await
-                .unwrap();
-        }
-    }
-}
-
-/// Who is killed, restarted and paused.
-async fn victims(seed: u64) -> Vec<usize> {
-    let builder = MockServer::builder().memory().seed(seed);
-    let cluster = builder.start_cluster(5).await;
-    let mut victims = Vec::new();
-    for _ in 0..5 {
-        victims.push(within(cluster.kill_any()).await);
-    }
-    assert_eq!(victims.iter().collect::<HashSet<_>>().len(), 5);
-    assert!(!cluster.iter().any(MockServer::is_up));
-    for _ in 0..5 {
-        victims.push(within(cluster.restart_any()).await);
-    }
-    assert!(cluster.iter().all(MockServer::is_up));
-    for _ in 0..5 {
-        victims.push(cluster.pause_any());
-    }
-    assert!(cluster.iter().all(MockServer::is_paused));
-    cluster.resume_all();
-    assert!(!cluster.iter().any(MockServer::is_paused));
-    victims
-}
-
-#[tokio::test]
-async fn a_seed_chooses_the_same_servers_again() {
-    let chosen = victims(7).await;
-    assert_eq!(chosen, victims(7).await);
-    let mut others = Vec::new();
-    for seed in 8..12 {
-        others.push(victims(seed).await);
-    }
-    assert!(others.iter().all(|other| *other != chosen), "{others:?}");
-}
-
-#[tokio::test]
-async fn choosing_needs_a_choice() {
-    let cluster = MockCluster::memory(1).await;
-    let text = async |choosing: std::pin::Pin<Box<dyn Future<Output = usize> + Send>>| {
-        let panic = tokio::spawn(choosing).await.unwrap_err().into_panic();
-        panic.downcast_ref::<String>().unwrap().clone()
-    };
-    let cluster: &'static MockCluster = Box::leak(Box::new(cluster));
-    let none = text(Box::pin(cluster.restart_any())).await;
-    assert!(
-        none.starts_with("no server of the cluster is down at "),
-        "{none}"
-    );
-    cluster.pause_any();
-    let none = text(Box::pin(async { cluster.pause_any() })).await;
-    assert!(
-        none.starts_with("no server of the cluster is up and not paused at "),
-        "{none}"
-    );
-    within(cluster.kill_any()).await;
-    let line = line!() + 1;
-    let none = text(Box::pin(cluster.kill_any())).await;
-    let place = format!("{}:{line}:", file!());
-    assert!(
-        none.starts_with(&format!("no server of the cluster is up at {place}")),
-        "{none}"
-    );
-    let panic = catch_unwind(AssertUnwindSafe(|| &cluster[1])).unwrap_err();
-    let text = panic.downcast_ref::<String>().unwrap();
-    assert_eq!(text, "there is no server 1 in a cluster of 1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_report_tells_the_seed_once_when_it_was_used() {
-    let random = Reply::json(json!({})).delay(Delay::uniform(
-        Duration::from_millis(1)..=Duration::from_millis(9),
-    ));
-    let told = |what: &str| {
-        format!("\n{what} were drawn from a seed: RPCPLUGIN_TESTKIT_SEED=42 repeats them")
-    };
-    for (kills, delays, what) in [
-        (false, false, None),
-        (true, false, Some("choices of servers")),
-        (false, true, Some("delays")),
-        (true, true, Some("delays and choices of servers")),
-    ] {
-        let builder = MockServer::builder()
-            .memory()
-            .seed(42)
-            .verify_on_drop(false);
-        let cluster = builder.start_cluster(2).await;
-        cluster.mount(Stub::method("Put").reply(json!({})).times(1));
-        cluster.mount(Stub::method("Get").reply(random.clone()));
-        if delays {
-            get(&cluster.client(1).await).await.unwrap();
-        }
-        if kills {
-            cluster.kill_any().await;
-        }
-        let report = within(cluster.verify()).await.unwrap_err().to_string();
-        match what {
-            Some(what) => assert!(report.ends_with(&told(what)), "{report}"),
-            None => assert!(!report.contains("seed"), "{report}"),
-        }
-    }
 }
