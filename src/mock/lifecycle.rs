@@ -71,10 +71,18 @@ impl MockServer {
     ///
     /// Cancel safe: what is open stays open until its calls end, or the server is dropped.
     pub async fn shutdown(&self, grace: Duration) {
-        let accepting = self.doors().go_down();
-        self.open.leave_all();
+        let accepting = {
+            let mut doors = self.doors();
+            let accepting = doors.go_down();
+            self.open.leave_all();
+            accepting
+        };
         if timeout(grace, self.open.all_ended()).await.is_err() {
-            self.open.close_all(false);
+            let doors = self.doors();
+            // What is open after a restart is not what was left.
+            if !doors.is_up() {
+                self.open.close_all(false);
+            }
         }
         self.ended(accepting).await;
     }
@@ -160,8 +168,11 @@ impl MockServer {
 
     /// Listens no more and closes every connection. What comes back is what may still be ending.
     pub(super) fn cut(&self, reset: bool) -> Vec<JoinHandle<()>> {
-        let accepting = self.doors().go_down();
+        let mut doors = self.doors();
+        let accepting = doors.go_down();
+        // Before anybody can open the doors again.
         self.open.close_all(reset);
+        drop(doors);
         accepting
     }
 

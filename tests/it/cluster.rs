@@ -1,5 +1,7 @@
 //! Several servers as one: their stubs, counts and order.
 
+use crate::services::Real;
+use crate::support::echo::echo_server::EchoServer;
 use crate::support::{Transport, echo_schema, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::Backoff;
@@ -306,4 +308,29 @@ async fn one_client_certificate_fits_all_servers() {
         get(&within(client).await.unwrap()).await.unwrap();
     }
     assert_eq!(cluster.journal().from_client("test client").len(), 3);
+}
+
+#[tokio::test]
+async fn a_service_stands_behind_all_servers() {
+    let builder = MockServer::builder().memory().schema(echo_schema());
+    let cluster = builder.start_cluster(2).await;
+    cluster.mount_service(EchoServer::new(Real));
+    cluster.mount(
+        Stub::method("echo.v1.Echo/Say")
+            .reply(json!({"message": "stubbed"}))
+            .at_most(1),
+    );
+    let mut said = Vec::new();
+    for client in clients_with_schema(&cluster).await {
+        let call = client.call("echo.v1.Echo/Say", json!({"message": "hello"}));
+        let reply = within(call.into_future()).await.unwrap();
+        said.push(reply["message"] == "stubbed");
+    }
+    assert_eq!(said, [true, false]);
+    assert_eq!(cluster.counts_to("Say"), [1, 1]);
+    assert!(cluster.journal().unmatched().is_empty());
+}
+
+async fn clients_with_schema(cluster: &MockCluster) -> [Client; 2] {
+    [cluster.client(0).await, cluster.client(1).await]
 }

@@ -7,6 +7,8 @@ use rpcplugin_testkit::{Code, MockCluster, MockServer, Outcome, Reply, Stub, jso
 use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
 };
 
 #[tokio::test]
@@ -145,4 +147,33 @@ async fn choosing_needs_a_choice() {
     let panic = catch_unwind(AssertUnwindSafe(|| &cluster[1])).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
     assert_eq!(text, "there is no server 1 in a cluster of 1");
+}
+
+/// Whoever kills a server while another restarts it leaves one that serves, or one that is down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_and_restarted_at_once_is_up_or_down() {
+    let cluster: Arc<MockCluster> = MockCluster::memory(1).await.into();
+    let east = cluster.group("east");
+    for _ in 0..200 {
+        let ends = [0, 1, 2].map(|what| {
+            let cluster = Arc::clone(&cluster);
+            tokio::spawn(async move {
+                match what {
+                    0 => cluster.kill_all().await,
+                    1 => cluster.restart_all().await,
+                    _ => cluster[0].shutdown(Duration::ZERO).await,
+                }
+            })
+        });
+        for end in ends {
+            within(end).await.unwrap();
+        }
+        if cluster[0].is_up() {
+            for client in [cluster.client(0).await, east.client(0).await] {
+                within(client.health_check()).await.unwrap();
+            }
+        } else {
+            within(cluster.restart_any()).await;
+        }
+    }
 }

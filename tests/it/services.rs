@@ -14,7 +14,7 @@ use tonic::{Request, Response, Streaming};
 
 /// A service as its authors would write it.
 #[derive(Clone)]
-struct Real;
+pub(crate) struct Real;
 
 fn reply(request: &EchoRequest) -> EchoReply {
     EchoReply {
