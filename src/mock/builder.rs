@@ -247,8 +247,8 @@ impl MockServerBuilder {
         self
     }
 
-    /// What everything random is drawn from, such as [delays](crate::Delay). Default: the environment variable
-    /// `RPCPLUGIN_TESTKIT_SEED`, or else a random one, which a failing test prints.
+    /// What everything random is drawn from, such as [delays](crate::Delay), and [servers](crate::MockCluster::kill_any) of a
+    /// cluster. Default: the environment variable `RPCPLUGIN_TESTKIT_SEED`, or else a random one, which a failing test prints.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
