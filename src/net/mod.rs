@@ -8,16 +8,16 @@
 //! - `switch`: a stream or listener that another task can cut; `freezer` holds up all that goes through one address.
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
+//! - `framed`: a stream whose outgoing HTTP/2 frames can be rewritten.
 //! - `secure`: a stream, in TLS or not.
 
 mod dial;
+mod framed;
 mod freezer;
 mod listener;
 mod memory;
 mod secure;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the mock's faults"))]
 mod shape;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the mock's faults"))]
 mod shaped;
 #[cfg(unix)]
 mod socket;
@@ -26,14 +26,11 @@ mod switch;
 mod tap;
 
 pub(crate) use dial::dial;
+pub(crate) use framed::{Framed, Frames, Watch};
 pub(crate) use freezer::Freezer;
 pub(crate) use listener::{Bind, Held, Listener};
 pub(crate) use secure::{ALPN, Secure};
 pub(crate) use shape::{Distortion, OnHit, Way};
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "wired in by the mock's faults")
-)]
 pub(crate) use shaped::{Shape, Shaped};
 pub(crate) use stream::Stream;
 pub(crate) use switch::{Cut, Quiet, Switched, SwitchedListener, Wish, Wishes};

@@ -50,6 +50,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure<S> {
         }
     }
 
+    /// Answers the first words of the other side with the alert `handshake_failure`, and closes the connection.
+    pub(crate) async fn refuse(mut stream: S) {
+        // What it says does not matter, nor whether it is still there.
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(&HANDSHAKE_FAILURE).await;
+        let notes = Notes::default();
+        let tapped = Tapped::new(stream, notes.clone(), None);
+        let error = io::ErrorKind::ConnectionRefused.into();
+        Broken::new(error, tapped, &notes).close().await;
+    }
+
     /// Answers the other side, which has to begin with TLS.
     pub(crate) async fn accept(
         stream: S,
@@ -83,6 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure<S> {
 
 /// HTTP/2 in [ALPN](https://www.rfc-editor.org/rfc/rfc9113#section-3.2).
 pub(crate) const ALPN: &[u8] = b"h2";
+
+/// A fatal alert in a record of TLS 1.2, which every version takes before it has agreed on another
+/// ([RFC 8446, section 6.2](https://www.rfc-editor.org/rfc/rfc8446#section-6.2)).
+const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 /// What one who is refused may go on sending. More is a connection that is cut.
 const LAST_WORDS: usize = 64 << 10;

@@ -2,6 +2,7 @@
 //!
 //! - `authority`: the `:authority` of gRPC's C core on Unix sockets, mended for `h2`.
 //! - `header_block`: HPACK, followed byte by byte.
+//! - `frame`: HTTP/2 frames as bytes; `cursor`: where in a frame a stream of bytes is; `rewrite`: the frames that one side sends, followed and rewritten.
 //! - `compression`: compressing and decompressing a message.
 //! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
 //! - `metadata`: metadata that people write, checked.
@@ -15,6 +16,8 @@
 
 pub(crate) mod authority;
 pub(crate) mod compression;
+mod cursor;
+pub(crate) mod frame;
 mod header_block;
 pub(crate) mod message;
 pub(crate) mod metadata;
@@ -22,6 +25,7 @@ pub(crate) mod opening;
 mod read;
 mod receive;
 pub(crate) mod recode;
+pub(crate) mod rewrite;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod timeout;

@@ -40,7 +40,7 @@ pub(crate) fn only(stream: &mut SendStream<Bytes>, data: Bytes, end: bool) -> Re
 }
 
 /// Waits until some bytes may be sent.
-async fn capacity(stream: &mut SendStream<Bytes>) -> Result<usize, Stopped> {
+pub(crate) async fn capacity(stream: &mut SendStream<Bytes>) -> Result<usize, Stopped> {
     poll_fn(|cx| {
         // A granted capacity of nothing is a spurious wake.
         while let Poll::Ready(granted) = stream.poll_capacity(cx) {

@@ -15,7 +15,7 @@ pub(crate) use hand::Shape;
 
 use crate::net::shape::{Hold, Lane, Way};
 use crate::net::shaped::hand::wake;
-use crate::net::{Stream, Switched};
+use crate::net::{Stream, Switched, Wishes};
 use bytes::BytesMut;
 use std::{
     fmt,
@@ -53,6 +53,15 @@ impl Shaped {
             failed: None,
         };
         (shaped, shape)
+    }
+
+    pub(crate) fn wishes(&self) -> Wishes {
+        self.stream.wishes()
+    }
+
+    /// Closes it now, by FIN or by RST.
+    pub(crate) fn close(&self, reset: bool) {
+        self.stream.close(reset);
     }
 
     /// Polls the socket itself, if nothing is distorted; `None` otherwise.
