@@ -42,7 +42,6 @@ pub(crate) struct Passing {
     pub(crate) reader: Reader,
     /// Messages that were read and recorded before it was known that the call goes on.
     pub(crate) backlog: VecDeque<Bytes>,
-    pub(crate) respond: SendResponse<Bytes>,
 }
 
 impl Backend {
@@ -80,13 +79,30 @@ impl Backend {
     }
 
     /// Serves one call and records it.
-    pub(crate) async fn serve(&self, passing: Passing) {
+    pub(crate) async fn serve(&self, passing: Passing, mut respond: SendResponse<Bytes>) {
+        let call = passing.call.clone();
+        let sent = tokio::select! {
+            biased;
+            answer = self.answer(passing) => match answer {
+                Ok(response) => send(response, respond).await,
+                Err(never) => match never {},
+            },
+            stopped = poll_fn(|cx| respond.poll_reset(cx)) => Err(stopped.into()),
+        };
+        call.finish(match sent {
+            // The status was recorded from the trailers; a service that sends none has not ended its call.
+            Ok(()) | Err(Stopped::Lost | Stopped::Body(_)) => Outcome::Dropped,
+            Err(Stopped::Reset(reason)) => call.reset_now(reason),
+        });
+    }
+
+    /// What the service answers, which is recorded as it is read.
+    pub(crate) async fn answer(&self, passing: Passing) -> Result<Response<Tap>, Infallible> {
         let Passing {
             call,
             mut parts,
             reader,
             backlog,
-            mut respond,
         } = passing;
         if let Some(server) = &self.server {
             call.record_server(Arc::clone(server));
@@ -98,43 +114,30 @@ impl Backend {
             reader,
             call: call.clone(),
         });
-        let answer = caught_async((self.call)(Request::from_parts(parts, body)));
-        let sent = tokio::select! {
-            biased;
-            answer = answer => {
-                let response = answer
-                    .unwrap_or_else(|panic| Err(Status::internal(format!("the service panicked: {panic}"))))
-                    .unwrap_or_else(Status::into_http);
-                send(response, &call, respond).await
-            }
-            stopped = poll_fn(|cx| respond.poll_reset(cx)) => Err(stopped.into()),
-        };
-        call.finish(match sent {
-            // The status was recorded from the trailers; a service that sends none has not ended its call.
-            Ok(()) | Err(Stopped::Lost | Stopped::Body(_)) => Outcome::Dropped,
-            Err(Stopped::Reset(reason)) => call.reset_now(reason),
-        });
+        let answer = caught_async((self.call)(Request::from_parts(parts, body))).await;
+        let response = answer
+            .unwrap_or_else(|panic| Err(Status::internal(format!("the service panicked: {panic}"))))
+            .unwrap_or_else(Status::into_http);
+        let (parts, body) = response.into_parts();
+        if !finish(&call, &parts.headers) {
+            let metadata = MetadataMap::from_headers(parts.headers.clone());
+            call.record_metadata(&without_plumbing(metadata));
+        }
+        // In one that is not known the messages pass unrecorded.
+        let encoding = Compression::declared(&parts.headers).ok().flatten();
+        let body = Tap::new(body, call, encoding);
+        Ok(Response::from_parts(parts, body))
     }
 }
 
-async fn send(
-    response: Response<Body>,
-    call: &Call,
-    mut respond: SendResponse<Bytes>,
-) -> Result<(), Stopped> {
+async fn send(response: Response<Tap>, mut respond: SendResponse<Bytes>) -> Result<(), Stopped> {
     let (parts, body) = response.into_parts();
-    if !finish(call, &parts.headers) {
-        let metadata = MetadataMap::from_headers(parts.headers.clone());
-        call.record_metadata(&without_plumbing(metadata));
-    }
-    // In one that is not known the messages pass unrecorded.
-    let encoding = Compression::declared(&parts.headers).ok().flatten();
     let ended = body.is_end_stream();
     let stream = respond.send_response(Response::from_parts(parts, ()), ended)?;
     if ended {
         return Ok(());
     }
-    let mut pump = Pump::new(Tap::new(body, call.clone(), encoding), stream);
+    let mut pump = Pump::new(body, stream);
     let sent = caught_async(pump.run()).await;
     let sent = sent.unwrap_or_else(|panic| {
         let text = format!("the service's stream panicked: {panic}");
@@ -189,7 +192,7 @@ impl http_body::Body for Forwarded {
 }
 
 /// The response as it passes: messages and the status are recorded.
-struct Tap {
+pub(crate) struct Tap {
     body: Body,
     call: Call,
     /// `None`, when the messages cannot be told apart any more.

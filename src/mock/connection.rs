@@ -1,33 +1,50 @@
 //! One HTTP/2 connection.
 
 use crate::address::Address;
+use crate::mock::admission::{Admitted, admit};
+use crate::mock::fault::{GoAway, Strike};
 use crate::mock::journal::{Connection, Door, RefusedConnection};
+use crate::mock::line::{Duty, Line, Order, Orders};
 use crate::mock::serve::Service;
 use crate::mock::tls::{Terms, Tls};
-use crate::net::{Notes, Secure, Switched, Tapped, Wish, Wishes};
+use crate::net::{Framed, Notes, Secure, Shaped, Tapped, Wish, Wishes};
 use crate::tls::{Certificate, Refusals};
 use crate::wire::authority::Mender;
+use crate::wire::frame;
 use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
-use h2::server::Builder;
+use bytes::Bytes;
+use h2::server::{Builder, SendResponse};
+use h2::{RecvStream, server};
+use http::Request;
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
 };
 use tokio::time::Instant;
 
 /// Who connected.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) id: u64,
     pub(crate) peer: Address,
     pub(crate) door: Arc<Door>,
+    pub(crate) line: Arc<Line>,
 }
 
 /// Serves a connection until the client ends it, it is cut, or it has said good-bye and its last call has ended. Each call
 /// has a task of its own, so that a slow one delays nobody.
-pub(crate) async fn serve(stream: Switched, accepted: Accepted, service: Arc<Service>) {
+pub(crate) async fn serve(
+    stream: Shaped,
+    accepted: Accepted,
+    orders: Orders,
+    admission: Vec<Strike>,
+    service: Arc<Service>,
+) {
     let wishes = stream.wishes();
-    let opening = open(stream, accepted, &service);
+    let line = Arc::clone(&accepted.line);
+    let opening = open(stream, accepted, &admission, &service);
     let opened = tokio::select! {
         biased;
         // There is nobody yet to say good-bye to.
@@ -41,7 +58,14 @@ pub(crate) async fn serve(stream: Switched, accepted: Accepted, service: Arc<Ser
     // Only there does gRPC's C core send an authority that `h2` does not take.
     let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
     let tapped = Tapped::new(stream, notes.clone(), mender);
-    if let Err(error) = accept(tapped, &wishes, &connection, &service).await {
+    let framed = Framed::new(tapped, line.frames.clone());
+    let serving = Connected {
+        connection: &connection,
+        line: &line,
+        service: &service,
+        wishes: &wishes,
+    };
+    if let Err(error) = serving.accept(framed, orders).await {
         tracing::debug!(peer = %connection.peer, id = connection.id, %error, "connection ended");
         // The socket is not closed yet: who sees it closed finds the line in the journal.
         note_foreign(&notes, &connection, &service);
@@ -50,10 +74,22 @@ pub(crate) async fn serve(stream: Switched, accepted: Accepted, service: Arc<Ser
 
 /// The stream that HTTP/2 is spoken over, and what is known of it. `None`, when it has no TLS where it has to.
 async fn open(
-    stream: Switched,
+    stream: Shaped,
     accepted: Accepted,
+    admission: &[Strike],
     service: &Arc<Service>,
-) -> Option<(Secure<Switched>, Arc<Connection>)> {
+) -> Option<(Secure<Shaped>, Arc<Connection>)> {
+    let stream = match admission {
+        [] => stream,
+        strikes => match Box::pin(admit(stream, strikes)).await {
+            Admitted::Yes(stream) => stream,
+            Admitted::No => return None,
+            Admitted::Failed(fault) => {
+                refused(&accepted, service, fault, None);
+                return None;
+            }
+        },
+    };
     let stream = match service.tls.as_ref().map(Tls::terms) {
         None => Secure::Plain(stream),
         Some(terms) => Box::pin(handshake(stream, &terms, &accepted, service)).await?,
@@ -70,11 +106,11 @@ async fn open(
 
 /// Speaks TLS. One that fails is recorded, and closed so that the client learns of it.
 async fn handshake(
-    stream: Switched,
+    stream: Shaped,
     terms: &Terms,
     accepted: &Accepted,
     service: &Service,
-) -> Option<Secure<Switched>> {
+) -> Option<Secure<Shaped>> {
     let refusals = Refusals::default();
     // It was tried when the terms were set.
     let config = Arc::new(terms.config(refusals.clone()).ok()?);
@@ -87,57 +123,149 @@ async fn handshake(
     let reason = terms
         .failure(refusal.as_ref(), spoke)
         .of_handshake(&broken.error);
+    let certificate = refusal.map(|refusal| refusal.certificate);
+    refused(accepted, service, reason, certificate);
+    broken.close().await;
+    None
+}
+
+/// Records a handshake that failed.
+fn refused(
+    accepted: &Accepted,
+    service: &Service,
+    reason: String,
+    certificate: Option<Certificate>,
+) {
     let refused = RefusedConnection {
         id: accepted.id,
         peer: accepted.peer.clone(),
         at: Instant::now(),
         reason,
-        certificate: refusal.map(|refusal| refusal.certificate),
+        certificate,
     };
     tracing::warn!("refused: {refused}");
     service.log.add_refused(refused);
-    broken.close().await;
-    None
 }
 
-async fn accept(
-    stream: Tapped<Secure<Switched>>,
-    wishes: &Wishes,
-    connection: &Arc<Connection>,
-    service: &Arc<Service>,
-) -> Result<(), h2::Error> {
-    let mut wish = pin!(wishes.next());
-    let handshake = Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(MANY_RESETS)
-        .max_local_error_reset_streams(None)
-        .data_frame_budget(UNLIMITED_FRAMES)
-        .handshake(stream);
-    let mut http2 = tokio::select! {
-        biased;
-        _ = &mut wish => return Ok(()),
-        http2 = handshake => http2?,
-    };
-    loop {
-        let accepted = tokio::select! {
+/// What HTTP/2 is spoken over.
+type Transport = Framed<Tapped<Secure<Shaped>>>;
+type Http2 = server::Connection<Transport, Bytes>;
+type Stream = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+
+/// A connection that is served.
+struct Connected<'a> {
+    connection: &'a Arc<Connection>,
+    line: &'a Arc<Line>,
+    service: &'a Arc<Service>,
+    wishes: &'a Wishes,
+}
+
+/// What its task has to do beside taking calls.
+#[derive(Default)]
+struct Duties {
+    /// Send SETTINGS, as soon as the last are acknowledged.
+    settings: bool,
+    /// The last stream that came.
+    last_stream: u32,
+    /// The last stream that is answered.
+    answered: Option<u32>,
+}
+
+impl Connected<'_> {
+    async fn accept(&self, stream: Transport, mut orders: Orders) -> Result<(), h2::Error> {
+        let mut wish = pin!(self.wishes.next());
+        let handshake = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_pending_accept_reset_streams(MANY_RESETS)
+            .max_local_error_reset_streams(None)
+            .data_frame_budget(UNLIMITED_FRAMES)
+            .handshake(stream);
+        let mut http2 = tokio::select! {
             biased;
-            told = &mut wish => match told {
-                Wish::Cut => return Ok(()),
-                Wish::Leave => {
-                    http2.graceful_shutdown();
-                    wish.set(wishes.next());
+            _ = &mut wish => return Ok(()),
+            http2 = handshake => http2?,
+        };
+        let mut duties = Duties::default();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                told = &mut wish => match told {
+                    Wish::Cut => return Ok(()),
+                    Wish::Leave => {
+                        http2.graceful_shutdown();
+                        wish.set(self.wishes.next());
+                        continue;
+                    }
+                },
+                Some(order) = orders.recv() => {
+                    self.obey(order, &mut http2, &mut duties);
                     continue;
                 }
-            },
-            accepted = http2.accept() => accepted,
-        };
-        let Some(accepted) = accepted else {
-            return Ok(());
-        };
-        let (request, respond) = accepted?;
-        let (connection, serving) = (Arc::clone(connection), Serving::new(service));
-        tokio::spawn(async move { serving.0.serve(connection, request, respond).await });
+                accepted = poll_fn(|cx| duties.poll_accept(&mut http2, cx)) => accepted,
+            };
+            let Some(accepted) = accepted else {
+                return Ok(());
+            };
+            let (request, respond) = accepted?;
+            let stream = respond.stream_id().into();
+            duties.last_stream = stream;
+            if duties.answered.is_some_and(|last| stream > last) {
+                // The client was told so: nothing goes out.
+                continue;
+            }
+            let (connection, line) = (Arc::clone(self.connection), Arc::clone(self.line));
+            let serving = Serving::new(self.service);
+            tokio::spawn(async move { serving.0.serve(connection, line, request, respond).await });
+        }
+    }
+
+    fn obey(&self, order: Order, http2: &mut Http2, duties: &mut Duties) {
+        match order.duty {
+            Duty::GoAway(go_away) => self.go_away(&go_away, http2, duties),
+            // It is polled again by that.
+            Duty::Look => {}
+            Duty::Settings => {
+                let frames = &self.line.frames;
+                // The first SETTINGS may have had it already.
+                duties.settings |= frames.ask(|rewriter| rewriter.has_setting());
+            }
+        }
+        if let Some(done) = order.done {
+            // With the next flush, which takes along what the duty was.
+            self.line.frames.after(0, Box::new(move || drop(done)));
+        }
+    }
+
+    /// `h2` says good-bye, and what it says is replaced on its way.
+    fn go_away(&self, go_away: &GoAway, http2: &mut Http2, duties: &mut Duties) {
+        if !go_away.graceful {
+            let last = go_away.last_stream.unwrap_or(duties.last_stream);
+            let said = frame::go_away(last, go_away.reason, &go_away.debug_data);
+            let frames = &self.line.frames;
+            frames.ask(|rewriter| rewriter.replace_farewell(said, last));
+            duties.answered.get_or_insert(last);
+        }
+        if go_away.abrupt {
+            http2.abrupt_shutdown(go_away.reason);
+        } else {
+            http2.graceful_shutdown();
+        }
+    }
+}
+
+impl Duties {
+    fn poll_accept(&mut self, http2: &mut Http2, cx: &mut Context<'_>) -> Poll<Stream> {
+        loop {
+            if let Poll::Ready(accepted) = http2.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+            // It says nothing new: it is there to have another setting added on its way.
+            if !self.settings || http2.set_initial_window_size(STREAM_WINDOW).is_err() {
+                return Poll::Pending;
+            }
+            self.settings = false;
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is random, and the seed that repeats it.
 
-use crate::mock::mounted::Taken;
 use crate::mock::reply::Delay;
 use fastrand::Rng;
 use std::{
@@ -21,11 +20,20 @@ impl Seed {
         Self { value, used }
     }
 
+    /// Dice of its own for whoever has this number.
+    pub(crate) fn dice(&self, id: u64) -> Rng {
+        self.used.store(true, Ordering::Relaxed);
+        Rng::with_seed(self.value ^ id.wrapping_mul(SPREAD))
+    }
+
     /// The seed, if anything was drawn from it.
     pub(crate) fn used(&self) -> Option<u64> {
         self.used.load(Ordering::Relaxed).then_some(self.value)
     }
 }
+
+/// Makes seeds that differ by one differ in all bits.
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What is random in the answer to one call, the same whenever the test is run with the same seed.
 pub(crate) struct Dice<'a> {
@@ -35,9 +43,9 @@ pub(crate) struct Dice<'a> {
 }
 
 impl<'a> Dice<'a> {
-    pub(crate) fn new(seed: &'a Seed, taken: &Taken) -> Self {
-        let attempt = taken.nth;
-        let stub = taken.stub.server.id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    /// For what the one with this number does for the `attempt`th time.
+    pub(crate) fn new(seed: &'a Seed, id: u64, attempt: u64) -> Self {
+        let stub = id.wrapping_mul(SPREAD);
         let call = attempt.wrapping_mul(0xBF58_476D_1CE4_E5B9);
         Self {
             seed,

@@ -16,6 +16,10 @@ pub(super) struct Doors {
     main: Listening,
     others: Vec<Listening>,
     paused: bool,
+    /// Whether the server is up, though it may not listen.
+    up: bool,
+    /// How many faults keep it from listening.
+    refusals: usize,
 }
 
 #[derive(Debug)]
@@ -72,6 +76,8 @@ impl Doors {
             main: Listening { entrance, life },
             others: Vec::new(),
             paused: false,
+            up: true,
+            refusals: 0,
         }
     }
 
@@ -90,7 +96,7 @@ impl Doors {
         if self.paused {
             entrance.freezer.freeze();
         }
-        let life = if self.is_up() {
+        let life = if self.listens() {
             Life::up(listener, &entrance, open, service)
         } else {
             Life::Down(listener.hold())
@@ -107,7 +113,11 @@ impl Doors {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(self.main.life, Life::Up { .. })
+        self.up
+    }
+
+    fn listens(&self) -> bool {
+        self.up && self.refusals == 0
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -116,11 +126,43 @@ impl Doors {
 
     /// Listens nowhere, and holds every address. What comes back is what may still be accepting one last connection.
     pub(super) fn go_down(&mut self) -> Vec<JoinHandle<()>> {
+        self.up = false;
         self.all().filter_map(|door| door.life.go_down()).collect()
+    }
+
+    /// Listens nowhere until [admitted](Self::admit) as often, and goes on with the connections that are open.
+    pub(super) fn refuse(&mut self) {
+        self.refusals += 1;
+        for door in self.all() {
+            // What may still be accepting one last connection is left to it.
+            drop(door.life.go_down());
+        }
+    }
+
+    /// Listens again after a refusal, if nothing else is against it.
+    pub(super) fn admit(&mut self, open: &Arc<Open>, service: &Arc<Service>) {
+        self.refusals = self.refusals.saturating_sub(1);
+        if self.listens()
+            && let Err(error) = self.listen_wherever(open, service)
+        {
+            tracing::error!(?error, "a server that refused dials cannot listen again");
+        }
     }
 
     /// Listens again wherever it did. One that cannot does not keep the others from it.
     pub(super) fn listen_again(
+        &mut self,
+        open: &Arc<Open>,
+        service: &Arc<Service>,
+    ) -> Result<(), NotAgain> {
+        self.up = true;
+        if self.refusals > 0 {
+            return Ok(());
+        }
+        self.listen_wherever(open, service)
+    }
+
+    fn listen_wherever(
         &mut self,
         open: &Arc<Open>,
         service: &Arc<Service>,

@@ -1,6 +1,7 @@
 //! Which method is called, and which stub takes the call: as much of the request is read as that needs.
 
 use crate::mock::auth::Auth;
+use crate::mock::fault::{Faults, Plan};
 use crate::mock::journal::{Arrived, Call, Log, Target};
 use crate::mock::mounted::Taken;
 use crate::mock::registry::{Before, Registry};
@@ -19,6 +20,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) log: &'a Log,
     pub(crate) auth: Option<&'a Auth>,
+    pub(crate) faults: &'a Faults,
     /// Whether a call that no stub takes goes on to a service, which judges its messages itself.
     pub(crate) forwards: bool,
 }
@@ -27,7 +29,9 @@ pub(crate) struct Intake<'a> {
 pub(crate) enum Refused {
     /// The request could not be read.
     Broken(ReadError),
-    /// A stub's condition panicked.
+    /// A fault answers it, before any stub is asked.
+    Faulted { open: bool },
+    /// A condition panicked.
     Panicked(String),
     /// No stub is for it. More messages may come, if it is `open`.
     Unmatched { open: bool },
@@ -38,6 +42,21 @@ pub(crate) enum Refused {
 /// The stub that took the call, and whether more messages may come.
 pub(crate) type Took = Result<(Taken, bool), Refused>;
 
+/// A call that was taken in.
+pub(crate) struct TakenIn {
+    pub(crate) call: Call,
+    pub(crate) took: Took,
+    /// What happens to its answer.
+    pub(crate) plan: Option<Box<Plan>>,
+}
+
+/// What happens to the answer to a call, once that was decided.
+#[derive(Default)]
+struct Planned {
+    made: bool,
+    plan: Option<Box<Plan>>,
+}
+
 impl Intake<'_> {
     /// Reads, records, and chooses. A call that is `refused` already is recorded and no more.
     pub(crate) async fn take(
@@ -46,7 +65,7 @@ impl Intake<'_> {
         arrived: Arrived,
         refused: Option<Box<Status>>,
         reader: &mut Reader,
-    ) -> (Call, Took) {
+    ) -> TakenIn {
         let mut arriving = self.log.begin();
         // What comes before it is known who reads it is read once more then.
         reader.keep();
@@ -58,14 +77,19 @@ impl Intake<'_> {
             _ => refused,
         };
         let first = refused.map_or(first, |status| Err(Refused::With(status)));
+        let mut planned = Planned::default();
         let took = match first {
-            Ok(first) => self.choose(&call, first, reader).await,
+            Ok(first) => self.choose(&call, first, reader, &mut planned).await,
             Err(refused) => {
                 self.log.add(call.clone());
                 Err(refused)
             }
         };
-        (call, took)
+        TakenIn {
+            call,
+            took,
+            plan: planned.plan,
+        }
     }
 
     /// Which method is called. A schemaless call tells it in its first message, which is read here then.
@@ -114,52 +138,74 @@ impl Intake<'_> {
         }
     }
 
-    async fn choose(&self, call: &Call, first: Option<Bytes>, reader: &mut Reader) -> Took {
+    async fn choose(
+        &self,
+        call: &Call,
+        first: Option<Bytes>,
+        reader: &mut Reader,
+        planned: &mut Planned,
+    ) -> Took {
         if let Some(first) = first {
             call.record_request(first, reader.was_compressed());
         }
         let single = matches!(call.shape(), Some(Shape::Unary | Shape::ServerStreaming));
         let streams = call.shape().is_some_and(Shape::streams_requests);
-        if !single || self.forwards {
-            let known = caught(|| self.registry.before_messages(call, !single));
-            let known = known.inspect_err(|_| self.log.add(call.clone()));
-            match known.map_err(condition_panicked)? {
-                // The client may wait for the response before it sends a message.
-                Before::Unmatched => {
-                    self.log.add(call.clone());
-                    return Err(Refused::Unmatched { open: true });
-                }
-                Before::Taken(taken) => {
-                    self.log.add(call.clone());
-                    return Ok((taken, true));
-                }
-                Before::Undecided => {}
-            }
+        if (!single || self.forwards)
+            && let Some(took) = self.choose_by_headers(call, single, planned).transpose()
+        {
+            self.log.add(call.clone());
+            return took;
         }
         if streams {
             self.log.add(call.clone());
-            return self.take_stream(call, reader).await;
+            return self.take_stream(call, reader, planned).await;
         }
-        let taken = self.take_single(call, reader).await?;
+        let taken = self.take_single(call, reader, planned).await?;
         Ok((taken, false))
     }
 
+    /// What is known before a message comes: the client may wait for the response before it sends one. `None`, when that is not
+    /// enough.
+    fn choose_by_headers(
+        &self,
+        call: &Call,
+        single: bool,
+        planned: &mut Planned,
+    ) -> Result<Option<(Taken, bool)>, Refused> {
+        if caught(|| self.faults.need_messages(call)).map_err(fault_panicked)? {
+            return Ok(None);
+        }
+        self.plan(call, true, planned)?;
+        let known = caught(|| self.registry.before_messages(call, !single));
+        match known.map_err(condition_panicked)? {
+            Before::Unmatched => Err(Refused::Unmatched { open: true }),
+            Before::Taken(taken) => Ok(Some((taken, true))),
+            Before::Undecided => Ok(None),
+        }
+    }
+
     /// The request of a call whose client streams: all of it, or the first message when the server streams too.
-    async fn take_stream(&self, call: &Call, reader: &mut Reader) -> Took {
+    async fn take_stream(&self, call: &Call, reader: &mut Reader, planned: &mut Planned) -> Took {
         let first_will_do = call.shape() == Some(Shape::BidiStreaming);
         loop {
             if first_will_do && call.has_request() {
-                return self.select(call, true).map(|taken| (taken, true));
+                let taken = self.select(call, true, planned)?;
+                return Ok((taken, true));
             }
             match reader.next().await.map_err(Refused::Broken)? {
                 Some(message) => self.record(call, message, reader)?,
-                None => return self.select(call, false).map(|taken| (taken, false)),
+                None => return Ok((self.select(call, false, planned)?, false)),
             }
         }
     }
 
     /// The request of a call with one message, or of a method that is not known and may have any number.
-    async fn take_single(&self, call: &Call, reader: &mut Reader) -> Result<Taken, Refused> {
+    async fn take_single(
+        &self,
+        call: &Call,
+        reader: &mut Reader,
+        planned: &mut Planned,
+    ) -> Result<Taken, Refused> {
         let mut added = false;
         let mut add = || {
             if !std::mem::replace(&mut added, true) {
@@ -194,7 +240,7 @@ impl Intake<'_> {
             let text = format!("no request message in a {} call", shape_name(call));
             return Err(Refused::With(Box::new(Status::internal(text))));
         }
-        self.select(call, false)
+        self.select(call, false, planned)
     }
 
     /// Records a message. One that is none of the method's type is refused, as a real server refuses it.
@@ -208,7 +254,24 @@ impl Intake<'_> {
         checked.map_err(|error| Refused::With(Box::new(Status::internal(error.chain()))))
     }
 
-    fn select(&self, call: &Call, open: bool) -> Result<Taken, Refused> {
+    fn select(&self, call: &Call, open: bool, planned: &mut Planned) -> Result<Taken, Refused> {
+        self.plan(call, open, planned)?;
+        self.take_now(call, open)
+    }
+
+    /// Plans what happens to the answer, once. `Err`, when that is the answer.
+    fn plan(&self, call: &Call, open: bool, planned: &mut Planned) -> Result<(), Refused> {
+        if !std::mem::replace(&mut planned.made, true) {
+            planned.plan = caught(|| self.faults.plan(call)).map_err(fault_panicked)?;
+        }
+        match &planned.plan {
+            Some(plan) if plan.answers() => Err(Refused::Faulted { open }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The stub that takes a call whose messages are known.
+    pub(crate) fn take_now(&self, call: &Call, open: bool) -> Result<Taken, Refused> {
         let taken = caught(|| self.registry.take(call)).map_err(condition_panicked)?;
         taken.ok_or(Refused::Unmatched { open })
     }
@@ -216,6 +279,10 @@ impl Intake<'_> {
 
 fn condition_panicked(text: impl std::fmt::Display) -> Refused {
     Refused::Panicked(format!("a stub's condition panicked: {text}"))
+}
+
+pub(crate) fn fault_panicked(text: impl std::fmt::Display) -> Refused {
+    Refused::Panicked(format!("a fault's condition panicked: {text}"))
 }
 
 fn shape_name(call: &Call) -> String {

@@ -9,21 +9,26 @@
 //! - `auth`: [`Auth`], which callers it accepts; `login`: a stub that issues tokens.
 //! - `dice`: what is random, and the seed that repeats it.
 //! - `explain`: why none does; `verify`: whether all came that was expected.
+//! - `fault`: [`Fault`], what goes wrong and when; `line`: a connection in its hands; `breaking`: an answer in its hands;
+//!   `outlet`: where an answer goes, to its stream or through those.
 //! - `handle`: a mounted stub in the test's hands.
 //! - `reading`: request messages that come while a call is answered.
+//! - `foreign`: requests that are no gRPC calls.
 //! - `respond`: one reply on its way to the client.
 //! - `backend`: a real service behind the stubs; `builtin`: health and reflection, which are such services.
 //! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
 //! - `tls`: [`ServerTls`], what it is told about TLS.
-//! - `connection`: one HTTP/2 connection.
+//! - `admission`: what happens to a connection before it is served; `connection`: one HTTP/2 connection.
 //! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 //! - `cluster`: [`MockCluster`], several of them as one.
 
+mod admission;
 mod asserting;
 mod auth;
 mod backend;
+mod breaking;
 mod builder;
 mod builtin;
 mod cluster;
@@ -31,15 +36,20 @@ mod connection;
 mod dice;
 mod doors;
 mod explain;
+mod fault;
+mod foreign;
 mod handle;
+mod injecting;
 mod intake;
 mod journal;
 mod lifecycle;
+mod line;
 mod login;
 mod matcher;
 mod mounted;
 mod mounting;
 mod open;
+mod outlet;
 mod reading;
 mod recording;
 mod registry;
@@ -58,6 +68,7 @@ pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
 pub use cluster::{ClientGroup, MockCluster, Partition};
+pub use fault::{Fault, GoAway, InjectedFault, ScopedFault};
 pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use lifecycle::Kill;

@@ -2,9 +2,11 @@
 
 use crate::address::Address;
 use crate::mock::connection::{self, Accepted};
+use crate::mock::fault::{Admission, Effect, Faults, Placed, Strike};
 use crate::mock::journal::Door;
+use crate::mock::line::{Line, Orders};
 use crate::mock::serve::Service;
-use crate::net::{Cut, Freezer, Held, Listener, Stream, Switched, SwitchedListener};
+use crate::net::{Cut, Freezer, Held, Listener, Shaped, Stream, Switched, SwitchedListener};
 use std::{
     collections::HashMap,
     pin::pin,
@@ -104,9 +106,24 @@ struct Connections {
     /// Whether no more are taken.
     stopped: bool,
     accepted: u64,
-    open: HashMap<u64, Cut<Stream>>,
+    open: HashMap<u64, Connected>,
     /// How many tasks there are, also for those that are closed.
     tasks: usize,
+}
+
+/// An open connection, as its server holds it.
+#[derive(Debug)]
+struct Connected {
+    stream: Cut<Stream>,
+    line: Arc<Line>,
+}
+
+/// A connection that was counted, with what happens to it before it is served.
+struct Added {
+    stream: Shaped,
+    line: Arc<Line>,
+    orders: Orders,
+    admission: Vec<Strike>,
 }
 
 impl Open {
@@ -120,8 +137,8 @@ impl Open {
         self.lock().open.len()
     }
 
-    /// Counts a connection. `None`, when the server has stopped.
-    fn add(&self, stream: Stream, freezer: &Arc<Freezer>) -> Option<(u64, Switched)> {
+    /// Counts a connection, and lets happen to it what faults there are. `None`, when the server has stopped.
+    fn add(&self, stream: Stream, freezer: &Arc<Freezer>, faults: &Faults) -> Option<Added> {
         let mut connections = self.lock();
         if connections.stopped {
             return None;
@@ -129,9 +146,59 @@ impl Open {
         connections.accepted += 1;
         connections.tasks += 1;
         let id = connections.accepted;
-        let (switched, cut) = Switched::new(stream, freezer);
-        connections.open.insert(id, cut);
-        Some((id, switched))
+        let (switched, stream) = Switched::new(stream, freezer);
+        let (shaped, shape) = Shaped::new(switched);
+        let (line, orders) = Line::new(id, shape);
+        let before = connections.open.len();
+        let connected = Connected {
+            stream,
+            line: Arc::clone(&line),
+        };
+        connections.open.insert(id, connected);
+        // Under the lock, so that a fault which is injected meanwhile finds this connection once.
+        let mut admission = Vec::new();
+        for strike in faults.of_connection(id) {
+            match &strike.fault.effect {
+                Effect::Admission(Admission::MaxConnections(most)) if before < *most => {}
+                Effect::Admission(_) => admission.push(strike),
+                _ => line.strike(strike),
+            }
+        }
+        Some(Added {
+            stream: shaped,
+            line,
+            orders,
+            admission,
+        })
+    }
+
+    /// Injects a fault: into the connections that are open, and for those that come.
+    pub(super) fn inject(&self, fault: &Arc<Placed>, faults: &Faults) {
+        let connections = self.lock();
+        faults.add(Arc::clone(fault));
+        if !matches!(fault.effect, Effect::Line(_)) {
+            return;
+        }
+        let mut open: Vec<_> = connections.open.iter().collect();
+        open.sort_by_key(|(id, _)| **id);
+        for (id, connected) in open {
+            if fault.strikes_connection(*id)
+                && let Some(strike) = fault.take(*id)
+            {
+                connected.line.strike(strike);
+            }
+        }
+    }
+
+    /// Undoes a fault in all connections.
+    pub(super) fn undo(&self, fault: u64) {
+        let connections = self.lock();
+        let open = connections.open.values();
+        let lines: Vec<_> = open.map(|open| Arc::clone(&open.line)).collect();
+        drop(connections);
+        for line in lines {
+            line.undo(fault);
+        }
     }
 
     /// Closes all connections now, and takes no more.
@@ -141,7 +208,7 @@ impl Open {
         let open = std::mem::take(&mut connections.open);
         drop(connections);
         for connection in open.values() {
-            connection.close(reset);
+            connection.stream.close(reset);
         }
     }
 
@@ -150,7 +217,7 @@ impl Open {
         let mut connections = self.lock();
         connections.stopped = true;
         for connection in connections.open.values() {
-            connection.leave();
+            connection.stream.leave();
         }
     }
 
@@ -202,16 +269,32 @@ async fn accept(
                 continue;
             }
         };
-        let Some((id, stream)) = open.add(stream, &entrance.freezer) else {
+        let Some(added) = open.add(stream, &entrance.freezer, &service.faults) else {
             return;
         };
+        let id = added.line.id;
         let task = Task {
             open: Arc::clone(&open),
             id,
         };
         let (door, service) = (Arc::clone(&entrance.door), Arc::clone(&service));
+        let accepted = Accepted {
+            id,
+            peer,
+            door,
+            line: added.line,
+        };
         tokio::spawn(async move {
-            connection::serve(stream, Accepted { id, peer, door }, service).await;
+            let faults = Arc::clone(&service);
+            connection::serve(
+                added.stream,
+                accepted,
+                added.orders,
+                added.admission,
+                service,
+            )
+            .await;
+            faults.faults.forget(id);
             drop(task);
         });
     }

@@ -3,23 +3,18 @@
 use crate::mock::dice::{Dice, Seed};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::mounted::Taken;
+use crate::mock::outlet::{Outflow, Outlet};
 use crate::mock::reading::{drain, forward, outcome_of, refusal};
 use crate::mock::reply::{Body, CallStream, CallStreamEnds, Delay, Payload, Reply, Responder};
 use crate::mock::verify::Findings;
 use crate::panics::{caught, caught_async};
 use crate::wire::compression::GRPC_ENCODING;
 use crate::wire::message::Framed;
-use crate::wire::send::{self, Stopped};
+use crate::wire::send::Stopped;
 use crate::wire::{Compression, ReadError, Reader, status};
 use bytes::Bytes;
-use h2::{SendStream, server::SendResponse};
 use http::{Response, header::CONTENT_TYPE};
-use std::{
-    future::{pending, poll_fn},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Status, metadata::MetadataMap};
 
@@ -27,7 +22,7 @@ use tonic::{Status, metadata::MetadataMap};
 pub(crate) struct Responding<'a> {
     pub(crate) call: Call,
     pub(crate) findings: &'a Findings,
-    pub(crate) respond: SendResponse<Bytes>,
+    pub(crate) outlet: Outlet,
     pub(crate) reader: Reader,
     /// What messages are compressed with, if the reply does not say it and the client understands it.
     pub(crate) compression: Option<Compression>,
@@ -42,7 +37,7 @@ impl Responding<'_> {
     /// Answers as the stub says, and records how it ended.
     pub(crate) async fn serve(&mut self, taken: &Taken, seed: &Seed) {
         self.call.record_server(Arc::clone(&taken.stub.server));
-        let dice = Dice::new(seed, taken);
+        let dice = Dice::new(seed, taken.stub.server.id, taken.nth);
         if let Err(Gone(outcome)) = self.answer(taken, dice).await {
             self.call.finish(outcome);
         }
@@ -127,7 +122,8 @@ impl Responding<'_> {
             }
             let bytes = self.packed(message);
             if at_once {
-                send::only(&mut stream, bytes, false).map_err(|stopped| self.gone(&stopped))?;
+                let sent = stream.only(bytes).await;
+                sent.map_err(|stopped| self.gone(&stopped))?;
             } else {
                 self.send(&mut stream, bytes).await?;
             }
@@ -174,7 +170,7 @@ impl Responding<'_> {
                     Err(status) => status,
                 },
                 status = ends.ending.wait() => break status,
-                stopped = send::stopped(&mut stream) => return Err(self.gone(&stopped)),
+                stopped = stream.stopped() => return Err(self.gone(&stopped)),
                 forwarded = forward(&self.call, &mut self.reader, ends.requests.as_ref()), if self.open => {
                     if let Err(error) = forwarded {
                         return Err(self.broken(&error, Some(&mut stream)));
@@ -192,9 +188,9 @@ impl Responding<'_> {
     }
 
     /// Request messages wait meanwhile: they belong to the holder of the stream.
-    async fn relay_one(&self, stream: &mut SendStream<Bytes>, reply: Framed) -> Result<(), Gone> {
+    async fn relay_one(&self, stream: &mut Outflow, reply: Framed) -> Result<(), Gone> {
         let bytes = self.packed(reply);
-        let sent = send::data(stream, bytes).await;
+        let sent = stream.data(bytes).await;
         sent.map_err(|stopped| self.gone(&stopped))
     }
 
@@ -228,11 +224,11 @@ impl Responding<'_> {
     fn trailers_only(&mut self, status: &Status, trailers: MetadataMap) -> Result<(), Gone> {
         self.call.finish_with(status, &trailers);
         let response = status::trailers_only(status, trailers);
-        let sent = self.respond.send_response(response, true);
-        sent.map(drop).map_err(|error| self.gone(&error.into()))
+        let sent = self.outlet.send_response(response, true);
+        sent.map(drop).map_err(|stopped| self.gone(&stopped))
     }
 
-    fn headers(&mut self, metadata: MetadataMap) -> Result<SendStream<Bytes>, Gone> {
+    fn headers(&mut self, metadata: MetadataMap) -> Result<Outflow, Gone> {
         self.call.record_metadata(&metadata);
         let mut response = Response::new(());
         *response.headers_mut() = metadata.into_headers();
@@ -242,26 +238,22 @@ impl Responding<'_> {
         if let Some(way) = self.compression {
             response.headers_mut().insert(GRPC_ENCODING, way.header());
         }
-        let sent = self.respond.send_response(response, false);
-        sent.map_err(|error| self.gone(&error.into()))
+        let sent = self.outlet.send_response(response, false);
+        sent.map_err(|stopped| self.gone(&stopped))
     }
 
-    fn end(
-        &self,
-        stream: &mut SendStream<Bytes>,
-        end: &Status,
-        trailers: MetadataMap,
-    ) -> Result<(), Gone> {
+    fn end(&self, stream: &mut Outflow, end: &Status, trailers: MetadataMap) -> Result<(), Gone> {
         self.call.finish_with(end, &trailers);
-        send::trailers(stream, status::trailers(end, trailers))
+        stream
+            .trailers(status::trailers(end, trailers))
             .map_err(|stopped| self.gone(&stopped))
     }
 
     /// Sends a message while request messages go on being recorded.
-    async fn send(&mut self, stream: &mut SendStream<Bytes>, bytes: Bytes) -> Result<(), Gone> {
+    async fn send(&mut self, stream: &mut Outflow, bytes: Bytes) -> Result<(), Gone> {
         let error = tokio::select! {
             biased;
-            sent = send::data(stream, bytes) => return sent.map_err(|stopped| self.gone(&stopped)),
+            sent = stream.data(bytes) => return sent.map_err(|stopped| self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
         Err(self.broken(&error, Some(stream)))
@@ -271,12 +263,12 @@ impl Responding<'_> {
     async fn recording(
         &mut self,
         future: impl Future<Output = ()>,
-        stream: &mut SendStream<Bytes>,
+        stream: &mut Outflow,
     ) -> Result<(), Gone> {
         let error = tokio::select! {
             biased;
             () = future => return Ok(()),
-            stopped = send::stopped(stream) => return Err(self.gone(&stopped)),
+            stopped = stream.stopped() => return Err(self.gone(&stopped)),
             error = drain(&self.call, &mut self.reader), if self.open => error,
         };
         Err(self.broken(&error, Some(stream)))
@@ -284,16 +276,15 @@ impl Responding<'_> {
 
     /// Runs a future before the response has begun, until the client is gone.
     async fn unless_gone<F: Future>(&mut self, future: F) -> Result<F::Output, Gone> {
-        let respond = &mut self.respond;
         let stopped = tokio::select! {
             biased;
             output = future => return Ok(output),
-            stopped = poll_fn(|cx| respond.poll_reset(cx)) => stopped,
+            stopped = self.outlet.stopped() => stopped,
             error = drain(&self.call, &mut self.reader), if self.open => {
                 return Err(self.broken(&error, None));
             }
         };
-        Err(self.gone(&stopped.into()))
+        Err(self.gone(&stopped))
     }
 
     fn gone(&self, stopped: &Stopped) -> Gone {
@@ -304,7 +295,7 @@ impl Responding<'_> {
     }
 
     /// The request cannot be read any further. The client is told, if it is still there to be told.
-    fn broken(&mut self, error: &ReadError, stream: Option<&mut SendStream<Bytes>>) -> Gone {
+    fn broken(&mut self, error: &ReadError, stream: Option<&mut Outflow>) -> Gone {
         let outcome = outcome_of(&self.call, error);
         if let ReadError::Malformed(_) = error {
             let status = refusal(error);

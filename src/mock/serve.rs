@@ -2,24 +2,29 @@
 
 use crate::mock::auth::Auth;
 use crate::mock::backend::{Backend, Passing};
+use crate::mock::breaking::Breaking;
 use crate::mock::builtin::Builtin;
 use crate::mock::dice::Seed;
 use crate::mock::explain::explain;
-use crate::mock::intake::{Intake, Refused, Took};
+use crate::mock::fault::{Faults, Plan};
+use crate::mock::foreign::{check, foreign, not_understood};
+use crate::mock::intake::{Intake, Refused, TakenIn, Took, fault_panicked};
 use crate::mock::journal::{Arrived, Call, Connection, Log, Outcome, Target};
+use crate::mock::line::Line;
+use crate::mock::outlet::{Outlet, pipe};
 use crate::mock::reading::{outcome_of, refusal};
 use crate::mock::registry::Registry;
 use crate::mock::respond::{Responding, brief};
 use crate::mock::tls::Tls;
 use crate::mock::verify::Findings;
+use crate::panics::caught;
 use crate::schema::{Schema, infrastructure};
-use crate::wire::compression::{ACCEPTED, GRPC_ACCEPT_ENCODING, Unknown};
-use crate::wire::{Compression, ReadError, Reader, status, timeout};
+use crate::wire::{Compression, ReadError, Reader, timeout};
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{Request, request::Parts};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 use tokio::time::Instant;
@@ -31,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) log: Arc<Log>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) findings: Findings,
+    pub(crate) faults: Faults,
     pub(crate) builtin: Builtin,
     pub(crate) backends: Backends,
     /// How many streams have a task.
@@ -94,6 +100,7 @@ struct Opened {
     reader: Reader,
     respond: SendResponse<Bytes>,
     arrived: Arrived,
+    line: Arc<Line>,
     /// The refusal of its compression.
     refused: Option<Box<Status>>,
 }
@@ -103,6 +110,7 @@ impl Service {
     pub(crate) async fn serve(
         &self,
         connection: Arc<Connection>,
+        line: Arc<Line>,
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) {
@@ -127,6 +135,7 @@ impl Service {
             reader: Reader::new(stream, self.message_limit)
                 .with_encoding(encoding.unwrap_or_default()),
             respond,
+            line,
             arrived: Arrived {
                 timeout: timeout::read(&parts.headers),
                 metadata: MetadataMap::from_headers(parts.headers),
@@ -145,23 +154,53 @@ impl Service {
     }
 
     async fn serve_builtin(&self, backend: &Backend, parts: Parts, opened: Opened) {
-        let call = Call::new(builtin_target(&opened.path), opened.arrived);
+        let Opened {
+            path,
+            mut reader,
+            respond,
+            arrived,
+            line,
+            ..
+        } = opened;
+        let call = Call::new(builtin_target(&path), arrived);
         self.log.add(call.clone());
-        if let Some(Err(status)) = self.auth.as_ref().map(|auth| auth.admit(&call)) {
-            let _in_flight = InFlight(call.clone());
-            let took = Err(Refused::With(Box::new(status)));
-            let mut responding = self.responding(call, opened.respond, opened.reader);
-            self.answer(took, &mut responding).await;
-            return;
-        }
+        let _in_flight = InFlight(call.clone());
+        let admitted = self.auth.as_ref().map_or(Ok(()), |auth| auth.admit(&call));
+        let planned = match admitted {
+            Ok(()) => self.plan_builtin(&call, &mut reader).await,
+            Err(status) => Err(Refused::With(Box::new(status))),
+        };
+        let plan = match planned {
+            Ok(plan) => plan,
+            Err(refused) => {
+                let mut responding = self.responding(call, Outlet::Http2(respond), reader);
+                return self.answer(Err(refused), &mut responding).await;
+            }
+        };
         let passing = Passing {
             call,
             parts,
-            reader: opened.reader,
-            backlog: VecDeque::new(),
-            respond: opened.respond,
+            backlog: reader.all_kept(),
+            reader,
         };
-        backend.serve(passing).await;
+        self.pass(backend, passing, respond, plan, &line).await;
+    }
+
+    /// What happens to a call of the mock's own services. Its first message is read if that decides.
+    async fn plan_builtin(
+        &self,
+        call: &Call,
+        reader: &mut Reader,
+    ) -> Result<Option<Box<Plan>>, Refused> {
+        if self.faults.need_messages(call) {
+            reader.keep();
+            let first = reader.next().await.map_err(Refused::Broken)?;
+            if let Some(first) = first {
+                call.record_request(first, reader.was_compressed());
+            }
+        }
+        let planned = caught(|| self.faults.plan(call));
+        planned.map_err(fault_panicked)
     }
 
     /// By a stub, or else by the service behind it, which gets these headers.
@@ -171,6 +210,7 @@ impl Service {
             mut reader,
             respond,
             arrived,
+            line,
             refused,
         } = opened;
         let intake = Intake {
@@ -178,39 +218,86 @@ impl Service {
             registry: &self.registry,
             log: &self.log,
             auth: self.auth.as_ref(),
+            faults: &self.faults,
             forwards: behind.is_some(),
         };
-        let (call, took) = intake.take(&path, arrived, refused, &mut reader).await;
+        let TakenIn { call, took, plan } = intake.take(&path, arrived, refused, &mut reader).await;
         let _in_flight = InFlight(call.clone());
-        match (took, behind) {
-            (Err(Refused::Unmatched { .. }), Some((backend, parts))) => {
+        match (took, plan, behind) {
+            (Err(Refused::Unmatched { .. }), plan, Some((backend, parts))) => {
                 let passing = Passing {
                     call,
                     parts: *parts,
                     backlog: reader.all_kept(),
                     reader,
-                    respond,
                 };
-                Box::pin(backend.serve(passing)).await;
+                Box::pin(self.pass(&backend, passing, respond, plan, &line)).await;
             }
-            (took, _) => {
-                let mut responding = self.responding(call, respond, reader);
+            (took, Some(plan), behind) => {
+                let breaking = Breaking::new(call.clone(), plan, &line, respond);
+                let taken_in = (call, took, reader);
+                Box::pin(self.break_answer(breaking, taken_in, &intake, behind)).await;
+            }
+            (took, None, _) => {
+                let mut responding = self.responding(call, Outlet::Http2(respond), reader);
                 self.answer(took, &mut responding).await;
             }
         }
     }
 
-    fn responding(
+    /// Answers a call that something happens to.
+    async fn break_answer(
         &self,
-        call: Call,
+        mut breaking: Breaking,
+        (call, mut took, mut reader): (Call, Took, Reader),
+        intake: &Intake<'_>,
+        behind: Option<(Arc<Backend>, Box<Parts>)>,
+    ) {
+        if !breaking.begin().await {
+            return;
+        }
+        // The fault that was to answer was taken away meanwhile.
+        if let Err(Refused::Faulted { open }) = took {
+            took = intake.take_now(&call, open).map(|taken| (taken, open));
+            if let (Err(Refused::Unmatched { .. }), Some((backend, parts))) = (&took, behind) {
+                let passing = Passing {
+                    call,
+                    parts: *parts,
+                    backlog: reader.all_kept(),
+                    reader,
+                };
+                return breaking.send(backend.answer(passing)).await;
+            }
+        }
+        let (pipe, answer) = pipe();
+        let mut responding = self.responding(call, Outlet::Piped(pipe), reader);
+        tokio::join!(self.answer(took, &mut responding), breaking.send(answer));
+    }
+
+    /// Lets a service answer.
+    async fn pass(
+        &self,
+        backend: &Backend,
+        passing: Passing,
         respond: SendResponse<Bytes>,
-        reader: Reader,
-    ) -> Responding<'_> {
+        plan: Option<Box<Plan>>,
+        line: &Arc<Line>,
+    ) {
+        let Some(plan) = plan else {
+            return backend.serve(passing, respond).await;
+        };
+        let mut breaking = Breaking::new(passing.call.clone(), plan, line, respond);
+        if breaking.begin().await {
+            breaking.send(backend.answer(passing)).await;
+        }
+    }
+
+    fn responding(&self, call: Call, outlet: Outlet, reader: Reader) -> Responding<'_> {
         Responding {
             call,
             findings: &self.findings,
             compression: self.compression,
-            respond,
+            outlet,
             reader,
             open: false,
         }
@@ -228,6 +315,8 @@ impl Service {
                 responding.refuse_with(&status).await;
             }
             Err(Refused::With(status)) => responding.refuse_with(&status).await,
+            // It has answered, or another refusal took its place.
+            Err(Refused::Faulted { .. }) => {}
             Err(Refused::Panicked(panic)) => {
                 self.findings
                     .add_panic(format!("{panic}, asked about {}", responding.call));
@@ -270,48 +359,4 @@ fn builtin_target(path: &str) -> Target {
         || Target::Opaque(path.to_owned()),
         |method| Target::Typed(Arc::clone(method)),
     )
-}
-
-/// Whether it is a gRPC call at all, as the
-/// [protocol](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#requests) has it.
-fn check(parts: &Parts) -> Result<(), Response<()>> {
-    let refuse = |status| {
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        Err(response)
-    };
-    if parts.method != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    if status::is_grpc(&parts.headers) {
-        Ok(())
-    } else {
-        refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-    }
-}
-
-/// A request that is no gRPC call, in words.
-fn foreign(parts: &Parts, connection: &Connection, answer: StatusCode) -> String {
-    let kind = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .map(|kind| String::from_utf8_lossy(kind.as_bytes()));
-    let kind = kind.as_deref().unwrap_or("no content type");
-    let (method, path, peer) = (&parts.method, parts.uri.path(), &connection.peer);
-    let request = format!("{method} {path} with {kind} from {peer} → HTTP {answer}");
-    tracing::warn!("no gRPC call: {request}");
-    request
-}
-
-/// The refusal of a compression that the mock does not speak.
-fn not_understood(unknown: &Unknown) -> Status {
-    let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
-    let mut status = Status::unimplemented(format!(
-        "the request is compressed with `{}`; this mock takes `{accepted}`",
-        unknown.0
-    ));
-    let header =
-        MetadataMap::from_headers(HeaderMap::from_iter([(GRPC_ACCEPT_ENCODING, ACCEPTED)]));
-    *status.metadata_mut() = header;
-    status
 }

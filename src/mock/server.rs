@@ -7,6 +7,7 @@ use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
 use crate::mock::dice::Seed;
 use crate::mock::doors::Doors;
+use crate::mock::fault::Faults;
 use crate::mock::journal::{Journal, Log, Redaction, Unfinished};
 use crate::mock::open::Open;
 use crate::mock::registry::Registry;
@@ -61,7 +62,7 @@ pub struct MockServer {
     address: Address,
     pub(super) service: Arc<Service>,
     pub(super) open: Arc<Open>,
-    pub(super) doors: Mutex<Doors>,
+    pub(super) doors: Arc<Mutex<Doors>>,
     pub(super) patience: Duration,
     allow_unmatched: bool,
     /// Whether dropping it verifies.
@@ -113,6 +114,7 @@ impl MockServer {
             log: Log::new(settings.journal_limit, settings.redaction, news),
             registry: Arc::new(Registry::new(ids)),
             findings: Findings::default(),
+            faults: Faults::default(),
             backends: Backends::new(settings.proxied),
             serving: AtomicUsize::new(0),
             tls,
@@ -128,7 +130,7 @@ impl MockServer {
             address,
             service,
             open,
-            doors: Mutex::new(doors),
+            doors: Arc::new(Mutex::new(doors)),
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
             verifies: AtomicBool::new(settings.verify_on_drop),
@@ -190,8 +192,9 @@ const ON_DROP: &str = "\n(verified when the server was dropped; in a test that r
 impl MockServer {
     /// Frees every address and closes every connection, for good.
     pub(super) fn end(&mut self) {
-        let doors = self.doors.get_mut();
-        doors.unwrap_or_else(PoisonError::into_inner).end();
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.end();
+        drop(doors);
         self.open.close_all(false);
     }
 
@@ -204,7 +207,7 @@ impl MockServer {
         );
         let journal = Journal::new(Arc::clone(&self.service.log));
         let drawn = self.service.seed.used().map(|seed| Drawn {
-            what: "delays",
+            what: "delays and faults",
             seed,
         });
         self.problems(unfinished).report(head, &journal, drawn)
@@ -215,6 +218,7 @@ impl MockServer {
         let judged = Judged {
             registry: &self.service.registry,
             findings: &self.service.findings,
+            faults: &self.service.faults,
             allow_unmatched: self.allow_unmatched,
             unfinished,
         };
@@ -228,7 +232,7 @@ impl MockServer {
     fn tell_seed(&self) {
         if let Some(seed) = self.service.seed.used() {
             eprintln!(
-                "the mock server at {} drew its delays from the seed {seed}: {SEED}={seed} repeats them",
+                "the mock server at {} drew its delays and faults from the seed {seed}: {SEED}={seed} repeats them",
                 self.address
             );
         }

@@ -216,14 +216,8 @@ impl Stub {
 
     /// Tells its matchers the method's types.
     pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
-        self.conditions.iter_mut().try_for_each(|condition| {
-            let told = condition.describe();
-            let prepared = condition.matcher.prepare(method);
-            prepared.map_err(|problem| {
-                let method = method.full_name();
-                format!("{told} can match no call of {method}: {problem}")
-            })
-        })
+        let mut conditions = self.conditions.iter_mut();
+        conditions.try_for_each(|condition| condition.prepare(method))
     }
 
     /// Its name, or its method, and a place.
@@ -240,6 +234,16 @@ impl Stub {
 }
 
 impl Condition {
+    /// Tells its matcher the method's types.
+    pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
+        let told = self.describe();
+        let prepared = self.matcher.prepare(method);
+        prepared.map_err(|problem| {
+            let method = method.full_name();
+            format!("{told} can match no call of {method}: {problem}")
+        })
+    }
+
     /// What it wants, and where it was given.
     pub(crate) fn describe(&self) -> String {
         let what = self.matcher.describe();

@@ -1,5 +1,6 @@
 //! Whether the server got what its stubs expect, and nothing else.
 
+use crate::mock::fault::Faults;
 use crate::mock::journal::{Call, Journal, Unfinished};
 use crate::mock::mounted::Mounted;
 use crate::mock::registry::Registry;
@@ -92,6 +93,7 @@ impl Report {
 pub(crate) struct Judged<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) findings: &'a Findings,
+    pub(crate) faults: &'a Faults,
     pub(crate) allow_unmatched: bool,
     /// Calls that were waited for in vain.
     pub(crate) unfinished: Unfinished,
@@ -158,6 +160,7 @@ impl Judged<'_> {
     pub(crate) fn problems(self) -> Problems {
         let found = self.findings.lock().clone();
         let mut problems = Problems::of_stubs(self.registry).texts;
+        problems.extend(self.faults.unmet());
         problems.extend(found.panics);
         let mut unmatched = Vec::new();
         if !self.allow_unmatched {

@@ -187,8 +187,8 @@ async fn a_report_tells_the_seed_once_when_it_was_used() {
     for (kills, delays, what) in [
         (false, false, None),
         (true, false, Some("choices of servers")),
-        (false, true, Some("delays")),
-        (true, true, Some("delays and choices of servers")),
+        (false, true, Some("delays and faults")),
+        (true, true, Some("delays, faults and choices of servers")),
     ] {
         let builder = MockServer::builder()
             .memory()

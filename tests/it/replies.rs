@@ -145,7 +145,7 @@ async fn a_report_tells_the_seed_when_something_was_drawn_from_it() {
     server.mount(Stub::method("Get").reply(random));
     get(client).await.unwrap();
     let report = server.verify().await.unwrap_err().to_string();
-    let told = "\ndelays were drawn from a seed: RPCPLUGIN_TESTKIT_SEED=42 repeats them";
+    let told = "\ndelays and faults were drawn from a seed: RPCPLUGIN_TESTKIT_SEED=42 repeats them";
     assert!(report.ends_with(told), "{report}");
 }
 

@@ -135,9 +135,9 @@ impl MockCluster {
         let delays = servers.any(|server| server.service.seed.used().is_some());
         let what = match (delays, self.chance.is_used()) {
             (false, false) => return None,
-            (true, false) => "delays",
+            (true, false) => "delays and faults",
             (false, true) => "choices of servers",
-            (true, true) => "delays and choices of servers",
+            (true, true) => "delays, faults and choices of servers",
         };
         let seed = self.chance.seed;
         Some(Drawn { what, seed })

@@ -18,6 +18,8 @@ pub enum Outcome {
     DeadlineExceeded,
     /// The connection went away, or the server stopped, before it ended.
     Dropped,
+    /// An injected [fault](crate::Fault) broke the answer off: it reset the stream, or answered in the place of the server.
+    Faulted,
     /// The mock answered with `OK`.
     Ok,
     /// The client reset it with another code than `CANCEL`.
@@ -41,6 +43,7 @@ impl fmt::Display for Outcome {
             Self::Cancelled => f.write_str("cancelled by the client"),
             Self::DeadlineExceeded => f.write_str("cancelled by the client at its deadline"),
             Self::Dropped => f.write_str("connection lost"),
+            Self::Faulted => f.write_str("broken off by a fault"),
             Self::Ok => f.write_str("OK"),
             Self::Reset(reason) => write!(f, "reset by the client ({reason:?})"),
             Self::Status(code) => f.write_str(status::name(*code)),

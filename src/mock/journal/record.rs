@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) ended: Option<(Instant, Outcome)>,
     /// The status that was sent, when it is more than a code.
     pub(super) status: Option<Box<Status>>,
+    /// The faults that happened to it.
+    pub(super) faults: Option<Box<Vec<String>>>,
     /// Whether a secret stub was meant, though it does not serve the call.
     secret: bool,
     /// Counted in the journal's size.
@@ -157,6 +159,14 @@ impl Call {
 
     pub(crate) fn record_server(&self, server: Arc<Server>) {
         self.progress().server = Some(server);
+        self.tell();
+    }
+
+    pub(crate) fn record_fault(&self, fault: &str) {
+        let mut progress = self.progress();
+        let faults = progress.faults.get_or_insert_default();
+        faults.push(fault.to_owned());
+        drop(progress);
         self.tell();
     }
 

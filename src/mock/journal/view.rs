@@ -97,7 +97,8 @@ impl Journal {
     pub fn unmatched(&self) -> Self {
         self.narrow(|call| {
             let progress = call.progress();
-            progress.server.is_none() && progress.ended.is_some()
+            let nobody = progress.server.is_none() && progress.faults.is_none();
+            nobody && progress.ended.is_some()
         })
     }
 

@@ -16,6 +16,7 @@ mod stream;
 
 pub use delay::Delay;
 pub use gate::Gate;
+pub(crate) use gate::{Gated, gate};
 pub(crate) use responder::Responder;
 pub use responder::{IntoReply, ReplyFn, how};
 pub use script::Reply;

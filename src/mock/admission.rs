@@ -1,0 +1,54 @@
+//! What happens to a connection before it is served.
+
+use crate::mock::fault::{Admission, Effect, Strike};
+use crate::net::{Secure, Shaped};
+use std::{future::pending, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// Whether a connection is served.
+pub(crate) enum Admitted {
+    Yes(Shaped),
+    /// It was closed.
+    No,
+    /// Its TLS handshake was failed, by this fault.
+    Failed(String),
+}
+
+/// Lets faults have their way with a connection that has come, one after another.
+pub(crate) async fn admit(stream: Shaped, strikes: &[Strike]) -> Admitted {
+    for strike in strikes {
+        let Effect::Admission(admission) = &strike.fault.effect else {
+            continue;
+        };
+        if !strike.come().await {
+            continue;
+        }
+        let removed = strike.fault.barrier.removed();
+        match admission {
+            Admission::Close | Admission::MaxConnections(_) => {
+                stream.close(false);
+                return Admitted::No;
+            }
+            Admission::Silence | Admission::TlsStall => removed.await,
+            Admission::Slow(delay) => {
+                tokio::select! {
+                    biased;
+                    () = removed => {}
+                    () = wait(strike.fault.draw(delay)) => {}
+                }
+            }
+            Admission::TlsFailure => {
+                Secure::refuse(stream).await;
+                return Admitted::Failed(strike.fault.label.clone());
+            }
+        }
+    }
+    Admitted::Yes(stream)
+}
+
+async fn wait(delay: Duration) {
+    match Instant::now().checked_add(delay) {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! A fault in its place: what it strikes, decided without IO.
+
+use crate::mock::dice::Seed;
+use crate::mock::fault::barrier::Barrier;
+use crate::mock::fault::effect::{CallEffect, Effect, Position};
+use crate::mock::fault::spec::{Fault, When};
+use crate::mock::journal::Call;
+use crate::mock::reply::Delay;
+use crate::net::Way;
+use crate::schema::MethodName;
+use fastrand::Rng;
+use std::{
+    collections::HashMap,
+    fmt,
+    panic::Location,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// An injected fault.
+pub(crate) struct Placed {
+    /// No two of a mock are alike.
+    pub(crate) id: u64,
+    /// What it is and where it was injected, for people.
+    pub(crate) label: String,
+    pub(crate) effect: Effect,
+    pub(crate) position: Position,
+    pub(crate) way: Option<Way>,
+    pub(crate) when: When,
+    pub(crate) barrier: Barrier,
+    counts: Mutex<Counts>,
+}
+
+/// What its conditions count.
+struct Counts {
+    calls: u64,
+    by_connection: HashMap<u64, u64>,
+    /// How many times it has happened, or is about to.
+    taken: u64,
+    dice: Rng,
+}
+
+impl Placed {
+    /// `method` is the full name of its method, where a schema tells it.
+    pub(crate) fn new(
+        id: u64,
+        mut fault: Fault,
+        method: Option<MethodName>,
+        seed: &Seed,
+        place: &Location<'_>,
+    ) -> Self {
+        let dice = if fault.is_random() {
+            seed.dice(id)
+        } else {
+            Rng::with_seed(0)
+        };
+        fault.when.method = method.or(fault.when.method);
+        Self {
+            id,
+            label: format!("{} ({place})", fault.name),
+            position: fault.resolved(),
+            effect: fault.effect,
+            way: fault.way,
+            when: fault.when,
+            barrier: Barrier::new(),
+            counts: Mutex::new(Counts {
+                calls: 0,
+                by_connection: HashMap::new(),
+                taken: 0,
+                dice,
+            }),
+        }
+    }
+
+    /// Whether a call decides when it happens.
+    pub(crate) fn is_about_calls(&self) -> bool {
+        matches!(self.effect, Effect::Call(_)) || self.when.is_about_calls()
+    }
+
+    /// Whether the answer to a call is not what it was.
+    pub(crate) fn breaks_answers(&self) -> bool {
+        matches!(&self.effect, Effect::Call(effect) if effect.breaks())
+    }
+
+    /// Whether it answers in the place of whatever serves the call.
+    pub(crate) fn answers(&self) -> bool {
+        let status = matches!(self.effect, Effect::Call(CallEffect::Status(_)));
+        status && self.position == Position::Start
+    }
+
+    /// Whether the messages of this call decide whether it happens.
+    pub(crate) fn needs_messages(&self, call: &Call) -> bool {
+        let mut conditions = self.when.conditions.iter();
+        let reads = conditions.any(|condition| condition.matcher.reads_messages());
+        reads && self.may_strike(call)
+    }
+
+    fn may_strike(&self, call: &Call) -> bool {
+        let named = self.when.method.as_ref();
+        self.is_about_calls()
+            && named.is_none_or(|method| method.names(call.full_name()))
+            && self.is_of_connection(call.connection_id())
+    }
+
+    fn is_of_connection(&self, id: u64) -> bool {
+        self.when.connection.is_none_or(|nth| nth.is_met(id))
+    }
+
+    /// Whether this call is struck. It counts the call, and runs the test's own matchers.
+    pub(crate) fn strikes_call(&self, call: &Call) -> bool {
+        if !self.may_strike(call) {
+            return false;
+        }
+        let mut conditions = self.when.conditions.iter();
+        if !conditions.all(|condition| condition.matcher.matches(call)) {
+            return false;
+        }
+        let mut counts = self.counts();
+        counts.calls += 1;
+        let nth_call = counts.calls;
+        let on_connection = counts
+            .by_connection
+            .entry(call.connection_id())
+            .or_default();
+        *on_connection += 1;
+        let nth_on_connection = *on_connection;
+        let when = &self.when;
+        when.nth_call.is_none_or(|nth| nth.is_met(nth_call))
+            && when
+                .nth_on_connection
+                .is_none_or(|nth| nth.is_met(nth_on_connection))
+            && counts.roll(when.probability)
+    }
+
+    /// Whether this connection is struck, by a fault that no call decides about.
+    pub(crate) fn strikes_connection(&self, id: u64) -> bool {
+        !self.is_about_calls()
+            && self.is_of_connection(id)
+            && self.counts().roll(self.when.probability)
+    }
+
+    /// Takes one of the times that it may happen.
+    pub(crate) fn take(self: &Arc<Self>, connection: u64) -> Option<Strike> {
+        if self.barrier.is_removed() {
+            return None;
+        }
+        let mut counts = self.counts();
+        if self.when.at_most.is_some_and(|most| counts.taken >= most) {
+            return None;
+        }
+        counts.taken += 1;
+        drop(counts);
+        Some(Strike {
+            fault: Arc::clone(self),
+            connection,
+            hit: AtomicBool::new(false),
+        })
+    }
+
+    /// A connection has ended: what was counted for it is not needed any more.
+    pub(crate) fn forget(&self, connection: u64) {
+        self.counts().by_connection.remove(&connection);
+    }
+
+    /// How long it waits this time.
+    pub(crate) fn draw(&self, delay: &Delay) -> Duration {
+        let mut counts = self.counts();
+        let nth = counts.taken.saturating_sub(1);
+        delay.of(nth, &mut counts.dice)
+    }
+
+    /// What it was expected to do and did, when that is not the same.
+    pub(crate) fn unmet(&self) -> Option<String> {
+        let (times, hits) = (self.when.times?, self.barrier.hits());
+        let expected = times.of("hit");
+        (!times.is_met(hits)).then(|| format!("{} expected {expected} and got {hits}", self.label))
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Dice are thrown only where there is a probability, and then for each that comes so far.
+    fn roll(&mut self, probability: Option<f64>) -> bool {
+        probability.is_none_or(|probability| self.dice.f64() < probability)
+    }
+}
+
+/// One time that a fault may happen. It is given back if it did not.
+pub(crate) struct Strike {
+    pub(crate) fault: Arc<Placed>,
+    pub(crate) connection: u64,
+    hit: AtomicBool,
+}
+
+impl Strike {
+    /// It happens.
+    pub(crate) fn hit(&self) {
+        if !self.hit.swap(true, Ordering::AcqRel) {
+            let (fault, connection) = (&self.fault.label, self.connection);
+            tracing::debug!(%fault, connection, "fault");
+            self.fault.barrier.hit();
+        }
+    }
+
+    /// Comes up to the moment at which it happens, and waits there if it is held. Tells whether it still happens.
+    pub(crate) async fn come(&self) -> bool {
+        self.hit();
+        if self.fault.when.held {
+            self.fault.barrier.hold().await;
+        }
+        !self.fault.barrier.is_removed()
+    }
+}
+
+impl fmt::Debug for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Strike({})", self.fault.label)
+    }
+}
+
+impl Drop for Strike {
+    fn drop(&mut self) {
+        if *self.hit.get_mut() {
+            self.fault.barrier.let_go();
+        } else {
+            self.fault.counts().taken -= 1;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Injecting faults.
+
+use crate::mock::fault::{Effect, Fault, InjectedFault, Placed, ScopedFault};
+use crate::mock::server::MockServer;
+use crate::schema::{Method, MethodName, infrastructure};
+use std::{
+    panic::Location,
+    sync::{Arc, PoisonError},
+};
+
+/// What goes wrong.
+impl MockServer {
+    /// Injects a fault, at any time, also while calls run. [`Fault`] tells what there is, and in which order several happen.
+    ///
+    /// What it gives back counts its hits, waits for them, and takes it away; it may be ignored.
+    ///
+    /// ```
+    /// # use rpcplugin_testkit::{Code, Fault, MockServer, Status, Stub, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::start().await;
+    /// server.mount(Stub::method("Get").reply(json!({"value": 1})));
+    /// let down = server.inject(Fault::status(Status::unavailable("down")).method("Get").at_most(2));
+    /// let client = server.client().await;
+    ///
+    /// for _ in 0..2 {
+    ///     client.call("Get", json!({})).await.unwrap_err();
+    /// }
+    /// client.call("Get", json!({})).await.unwrap();
+    /// assert_eq!(down.hits(), 2);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the fault cannot have its conditions, such as a method for one that happens before any call comes; when its method is
+    /// not in the server's schema, or is ambiguous (the candidates are listed); when one of its matchers can match no call of the
+    /// method; and when it is about TLS, which the server does not speak.
+    #[track_caller]
+    pub fn inject(&self, fault: Fault) -> InjectedFault {
+        let place = Location::caller();
+        let name = fault.name.clone();
+        match self.place(fault, place) {
+            Ok(injected) => injected,
+            Err(problem) => panic!("cannot inject {name}: {problem}"),
+        }
+    }
+
+    /// Injects a fault until what this gives back is dropped, which also verifies that it happened
+    /// [as often as expected](Fault::times).
+    ///
+    /// ```
+    /// # use rpcplugin_testkit::{Fault, MockServer, Reason, Stub, json};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = MockServer::start().await;
+    /// server.mount(Stub::method("Get").reply(json!({"value": 1})));
+    /// let client = server.client().await;
+    /// {
+    ///     let _lost = server.inject_scoped(Fault::reset(Reason::CANCEL).times(1));
+    ///     client.call("Get", json!({})).await.unwrap_err();
+    /// }
+    /// client.call("Get", json!({})).await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`inject`](Self::inject).
+    #[track_caller]
+    pub fn inject_scoped(&self, fault: Fault) -> ScopedFault {
+        ScopedFault(self.inject(fault))
+    }
+
+    fn place(
+        &self,
+        mut fault: Fault,
+        place: &'static Location<'static>,
+    ) -> Result<InjectedFault, String> {
+        let service = &self.service;
+        fault.check(service.tls.is_some())?;
+        let method = fault.when.method.as_ref();
+        let method = method
+            .map(|name| self.method_of(name))
+            .transpose()?
+            .flatten();
+        if let Some(method) = &method {
+            fault.prepare(method)?;
+        }
+        let method = method.map(|method| MethodName::full(method.full_name()));
+        let id = service.registry.next_id();
+        let fault = Arc::new(Placed::new(id, fault, method, &service.seed, place));
+        self.open.inject(&fault, &service.faults);
+        if let Effect::Refusal = fault.effect {
+            self.refuse(&fault);
+        }
+        let (open, service, doors) = (
+            Arc::downgrade(&self.open),
+            Arc::downgrade(&self.service),
+            Arc::downgrade(&self.doors),
+        );
+        let remove = move |fault: &Placed| {
+            let (Some(open), Some(service)) = (open.upgrade(), service.upgrade()) else {
+                return;
+            };
+            let was_there = service.faults.remove(fault.id);
+            open.undo(fault.id);
+            if let (Effect::Refusal, true, Some(doors)) =
+                (&fault.effect, was_there, doors.upgrade())
+            {
+                let mut doors = doors.lock().unwrap_or_else(PoisonError::into_inner);
+                doors.admit(&open, &service);
+            }
+        };
+        Ok(InjectedFault::new(fault, self.patience, remove))
+    }
+
+    fn refuse(&self, fault: &Arc<Placed>) {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.refuse();
+        drop(doors);
+        if let Some(strike) = fault.take(0) {
+            strike.hit();
+        }
+    }
+
+    /// The method in the schema, or among the mock's own services.
+    fn method_of(&self, name: &MethodName) -> Result<Option<Arc<Method>>, String> {
+        let own = || Ok(infrastructure().method(name.as_str()).ok());
+        let Some(schema) = &self.service.schema else {
+            return own();
+        };
+        match schema.method(name.as_str()) {
+            Ok(method) => Ok(Some(method)),
+            Err(error) if schema.has_service_of(name) => Err(error.to_string()),
+            // A service that the schema does not have at all can be served with prost messages.
+            Err(_) => own(),
+        }
+    }
+}
