@@ -27,6 +27,7 @@ mod lifecycle;
 mod load;
 mod matchers;
 mod metadata;
+mod negative;
 mod openssl;
 mod partitions;
 mod process;

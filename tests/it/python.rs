@@ -7,7 +7,7 @@ use std::{env, process::Command};
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpcio");
 const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/echo.bin");
 
-fn start(script: &str, arguments: &[&str]) -> Running {
+pub(crate) fn start(script: &str, arguments: &[&str]) -> Running {
     let interpreter = env::var_os("TESTKIT_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(interpreter);
     // It leaves no compiled files among the scripts.

@@ -5,9 +5,10 @@ use crate::mock::breaking::out::Out;
 use crate::mock::fault::{CallEffect, Effect, Mangle, Plan, Position, Strike, mangle as mangle_of};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::line::Line;
+use crate::panics::caught_async;
 use crate::wire::send::Stopped;
 use bytes::{Bytes, BytesMut};
-use h2::server::SendResponse;
+use h2::{Reason, server::SendResponse};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
 use std::{
@@ -67,7 +68,7 @@ impl Breaking {
     /// What happens before anything is sent. Whether the call is still to be answered.
     pub(crate) async fn begin(&mut self) -> bool {
         let begun = self.steps(Position::Start).await;
-        self.ended(begun)
+        self.ended(&begun)
     }
 
     /// Sends what serves the call answers, as far as that goes.
@@ -75,17 +76,24 @@ impl Breaking {
     where
         B: Body<Data = Bytes, Error: Into<Status>> + Unpin,
     {
-        let sent = self.send_all(answer).await;
-        self.ended(sent);
+        let sent = caught_async(self.send_all(answer)).await;
+        let sent = sent.unwrap_or_else(|panic| {
+            let text = format!("the service's stream panicked: {panic}");
+            Err(Stopped::Body(Status::internal(text)).into())
+        });
+        if let Err(Ended::Stopped(Stopped::Body(_))) = &sent {
+            self.out.reset(Reason::CANCEL);
+        }
+        self.ended(&sent);
     }
 
     /// Records how it ended. It is told before whatever serves the call sees it.
-    fn ended(&self, flow: Flow) -> bool {
+    fn ended(&self, flow: &Flow) -> bool {
         match flow {
             Ok(()) => return true,
             Err(Ended::Broken) => {}
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
-                self.call.finish(self.call.reset_now(reason));
+                self.call.finish(self.call.reset_now(*reason));
             }
             Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => {
                 self.call.finish(Outcome::Dropped);
