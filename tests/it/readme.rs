@@ -139,6 +139,39 @@ mod expectations {
     }
 }
 
+mod faults {
+    use rpcplugin_testkit::{Code, Fault, MockServer, Reason, Status, Stub, json};
+
+    #[tokio::test]
+    async fn the_client_comes_through_a_bad_day() {
+        let server = MockServer::start().await;
+        server.mount(Stub::any().reply(json!({"value": 1})));
+
+        // RPC: the first two calls fail before any stub is asked.
+        let warming = Fault::status(Status::unavailable("warming up"));
+        let warming = server.inject(warming.method("Get").at_most(2));
+        // HTTP/2: the fifth call gets headers, and then a reset stream.
+        server.inject(Fault::reset_after_headers(Reason::REFUSED_STREAM).nth_call(5));
+        // The byte stream: a connection that is cut while a call is in flight, when the test says so.
+        let cut = server.inject(Fault::cut_by_reset().method("Put").held());
+
+        let client = server.client().await; // stands for the code under test
+        let mut codes = Vec::new();
+        for _ in 0..5 {
+            let called = client.call("Get", json!({})).await;
+            codes.push(called.err().and_then(|error| error.code()));
+        }
+        let down = Some(Code::Unavailable);
+        assert_eq!(codes, [down, down, None, None, down]);
+        assert_eq!(warming.hits(), 2);
+
+        let put = tokio::spawn(async move { client.call("Put", json!({})).await });
+        cut.hit().await; // no sleep: the call is in flight now, and stays so
+        cut.release(1);
+        assert!(put.await.unwrap().is_err());
+    }
+}
+
 #[test]
 fn the_readme_shows_these_tests() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -149,7 +182,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 5);
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),

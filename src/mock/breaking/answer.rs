@@ -54,6 +54,7 @@ impl Breaking {
         line: &Arc<Line>,
         respond: SendResponse<Bytes>,
     ) -> Self {
+        call.defer_end();
         let (largest, padding) = plan.frames();
         Self {
             call,
@@ -93,13 +94,18 @@ impl Breaking {
             Ok(()) => return true,
             Err(Ended::Broken) => {}
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
-                self.call.finish(self.call.reset_now(*reason));
+                self.finish(self.call.reset_now(*reason));
             }
             Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => {
-                self.call.finish(Outcome::Dropped);
+                self.finish(Outcome::Dropped);
             }
         }
         false
+    }
+
+    fn finish(&self, outcome: Outcome) {
+        self.call.unsettle();
+        self.call.finish(outcome);
     }
 
     async fn send_all<B, E>(&mut self, answer: impl Future<Output = Result<Response<B>, E>>) -> Flow
@@ -113,6 +119,7 @@ impl Breaking {
         let (parts, mut body) = response.into_parts();
         let mut head = Response::from_parts(parts, ());
         if body.is_end_stream() && self.plan.is_done() {
+            self.call.settle();
             return Ok(self.out.headers_only(head)?);
         }
         // What happens between headers and trailers needs both.
@@ -160,7 +167,7 @@ impl Breaking {
     }
 
     async fn answer_with_page(&mut self, head: Response<()>, status: http::StatusCode) -> Flow {
-        self.call.finish(Outcome::Faulted);
+        self.finish(Outcome::Faulted);
         self.out.headers(head)?;
         self.out.write(mangle::page(status)).await?;
         self.out.end()?;
@@ -214,11 +221,18 @@ impl Breaking {
         if self.done.iter().any(in_headers) {
             trailers = None;
         }
+        self.call.settle();
         match trailers.filter(|trailers| !trailers.is_empty()) {
             Some(trailers) => self.out.trailers(trailers)?,
             None => self.out.end()?,
         }
         Ok(self.out.finish().await?)
+    }
+}
+
+impl Drop for Breaking {
+    fn drop(&mut self) {
+        self.call.settle();
     }
 }
 
@@ -249,11 +263,12 @@ impl Breaking {
                 self.out.unless_gone(held).await?;
             }
             Effect::Call(CallEffect::Reset(reason)) => {
-                self.call.finish(Outcome::Faulted);
+                self.finish(Outcome::Faulted);
                 self.out.reset(*reason);
                 return Err(Ended::Broken);
             }
             Effect::Call(CallEffect::Status(status)) => {
+                self.call.unsettle();
                 self.call.finish_with(status, &MetadataMap::new());
                 self.out.fail(status)?;
                 return Err(Ended::Broken);

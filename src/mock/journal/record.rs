@@ -39,12 +39,17 @@ pub(super) struct Progress {
     pub(super) status: Option<Box<Status>>,
     /// The faults that happened to it.
     pub(super) faults: Vec<String>,
+    /// How it is to end, when a fault may yet end it otherwise.
+    deferred: Option<Box<Deferred>>,
     /// Whether a secret stub was meant, though it does not serve the call.
     secret: bool,
     /// Counted in the journal's size.
     size: usize,
     place: Place,
 }
+
+/// What was told first.
+type Deferred = Option<(Outcome, Option<Box<Status>>)>;
 
 /// Where a record is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +78,15 @@ impl Progress {
     /// Whether messages are kept: a call without room in the journal has none left once it is known what serves it.
     fn keeps(&self) -> bool {
         self.place != Place::Dropped || (self.server.is_none() && self.ended.is_none())
+    }
+
+    /// What is told first stays.
+    fn end(&mut self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
+        if self.ended.is_none() {
+            self.ended = Some((Instant::now(), outcome));
+            self.status = status();
+            self.decoded = None;
+        }
     }
 
     fn grow(&mut self, bytes: usize) -> usize {
@@ -221,13 +235,36 @@ impl Call {
 
     fn end(&self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
         let mut progress = self.progress();
-        if progress.ended.is_none() {
-            progress.ended = Some((Instant::now(), outcome));
-            progress.status = status();
-            progress.decoded = None;
+        match &mut progress.deferred {
+            Some(deferred) => {
+                deferred.get_or_insert_with(|| (outcome, status()));
+                return;
+            }
+            None => progress.end(outcome, status),
         }
         drop(progress);
         self.tell();
+    }
+
+    /// How it ends is told from now on, and recorded when it is [settled](Self::settle).
+    pub(crate) fn defer_end(&self) {
+        self.progress().deferred.get_or_insert_default();
+    }
+
+    /// Records what was told since it was deferred.
+    pub(crate) fn settle(&self) {
+        let mut progress = self.progress();
+        let deferred = progress.deferred.take();
+        if let Some((outcome, status)) = deferred.and_then(|deferred| *deferred) {
+            progress.end(outcome, || status);
+            drop(progress);
+            self.tell();
+        }
+    }
+
+    /// It ends otherwise than was told.
+    pub(crate) fn unsettle(&self) {
+        self.progress().deferred = None;
     }
 
     /// The journal has no room for it: how many bytes are free by that. It records messages no longer, once it is known
