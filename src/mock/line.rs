@@ -87,8 +87,15 @@ impl Line {
 
     /// A fault happens to it now, by a call that came up to the moment. It has happened when this returns.
     pub(crate) async fn strike_now(&self, strike: Strike) {
+        let cuts = matches!(
+            strike.fault.effect,
+            Effect::Line(LineEffect::Bytes(ByteEffect::Cut { .. }))
+        );
         let (done, happened) = oneshot::channel();
         self.strike_with(strike, done);
+        if cuts {
+            return self.orders.closed().await;
+        }
         // A connection that has ended drops it.
         let _ = happened.await;
     }

@@ -137,7 +137,9 @@ impl Placed {
 
     /// Whether this connection is struck, by a fault that no call decides about.
     pub(crate) fn strikes_connection(&self, id: u64) -> bool {
-        !self.is_about_calls()
+        let of_connections = matches!(self.effect, Effect::Line(_) | Effect::Admission(_));
+        of_connections
+            && !self.is_about_calls()
             && self.is_of_connection(id)
             && self.counts().roll(self.when.probability)
     }
