@@ -91,10 +91,15 @@ impl Line {
             strike.fault.effect,
             Effect::Line(LineEffect::Bytes(ByteEffect::Cut { .. }))
         );
+        let fault = Arc::clone(&strike.fault);
         let (done, happened) = oneshot::channel();
         self.strike_with(strike, done);
         if cuts {
-            return self.orders.closed().await;
+            tokio::select! {
+                () = self.orders.closed() => {}
+                () = fault.barrier.removed() => {}
+            }
+            return;
         }
         // A connection that has ended drops it.
         let _ = happened.await;
