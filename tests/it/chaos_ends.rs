@@ -4,10 +4,10 @@ use crate::chaos::everything;
 use crate::chaos_runs::{call, cluster, is_as_before};
 use crate::cluster::dial;
 use crate::support::within;
-use pretty_assertions::assert_eq;
+use pretty_assertions::{assert_eq, assert_ne};
 use rpcplugin_testkit::mock::ChaosAction;
-use rpcplugin_testkit::{Chaos, MockServer, Reason, Status, Stub, json};
-use std::{sync::Arc, time::Duration};
+use rpcplugin_testkit::{Chaos, MockCluster, MockServer, Reason, Status, Stub, json};
+use std::{env, process::Command, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout};
 
 const MS: Duration = Duration::from_millis(1);
@@ -175,4 +175,54 @@ async fn a_report_is_read_by_people() {
         told += &format!("\n  1.000s server {}: restarted, at the end", event.server);
     }
     assert_eq!(report.to_string(), told);
+}
+
+/// Runs the test below, which fails, in a process of its own, and gives what it tells.
+fn failure(seed: Option<&str>) -> String {
+    let mut command = Command::new(env::current_exe().expect("this test is a program"));
+    command.args([
+        "--exact",
+        "chaos_ends::a_test_that_fails",
+        "--ignored",
+        "--nocapture",
+    ]);
+    match seed {
+        Some(seed) => command.env("RPCPLUGIN_TESTKIT_SEED", seed),
+        None => command.env_remove("RPCPLUGIN_TESTKIT_SEED"),
+    };
+    let output = command.output().expect("it runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_failing_test_tells_the_seed_and_the_variable_repeats_it() {
+    let first = failure(None);
+    let (_, told) = first
+        .split_once("\nthe mock cluster drew its ")
+        .unwrap_or_else(|| panic!("{first}"));
+    let seed: String = told
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let line = format!(
+        "events of chaos from the seed {seed}: RPCPLUGIN_TESTKIT_SEED={seed} repeats them\n"
+    );
+    assert!(told.starts_with(&line), "{first}");
+    let events = |told: &str| -> Vec<String> {
+        let lines = told.lines().filter(|line| line.contains("s server "));
+        lines.map(str::to_owned).collect()
+    };
+    assert!(events(&first).len() > 50, "{first}");
+    assert_eq!(events(&failure(Some(&seed))), events(&first));
+    assert_ne!(events(&failure(None)), events(&first));
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "run by the test above, in a process of its own"]
+async fn a_test_that_fails() {
+    let cluster = MockCluster::memory(3).await;
+    let report = cluster.run(everything(2.0)).await;
+    panic!("{report}");
 }

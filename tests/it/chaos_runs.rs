@@ -205,7 +205,7 @@ async fn every_call_has_an_end_on_all_transports() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_clients_live_through_it() {
     for builder in [MockServer::builder(), MockServer::builder().unix()] {
         let cluster = builder.schema(echo_schema()).start_cluster(2).await;

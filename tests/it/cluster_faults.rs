@@ -118,7 +118,7 @@ async fn stock(cluster: &MockCluster) -> Vec<EchoClient<tonic::transport::Channe
     stubs
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stock_clients_share_the_limit_while_they_call_at_once() {
     for builder in [MockServer::builder(), MockServer::builder().unix()] {
         let cluster = builder.schema(echo_schema()).start_cluster(3).await;
