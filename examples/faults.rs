@@ -1,73 +1,68 @@
-//! One failure of each layer, as a test injects it, and what the client makes of it.
+//! What goes wrong, one fault of each layer, and what a client sees of it.
 //!
 //! ```console
 //! cargo run --example faults
 //! ```
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
-use rpcplugin_testkit::{Client, Code, Error, Fault, MockServer, Reason, Status, Stub, json};
+use rpcplugin_testkit::{
+    Client, Code, Error, Fault, MockServer, Reason, Status, Stub, Value, client::Backoff, json,
+};
 use std::time::Duration;
+
+async fn get(client: &Client) -> Result<Value, Error> {
+    client.call("Get", json!({"key": "a"})).await
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let server = MockServer::start().await;
-    server.mount(Stub::any().reply(json!({"value": 1})));
-    let client = Client::connect(server.address()).await?;
+    server.mount(Stub::method("Get").reply(json!({"value": 1})));
+    let backoff = Backoff {
+        initial: Duration::from_millis(10),
+        ..Backoff::default()
+    };
+    let builder = Client::builder().address(server.address());
+    let client = builder.backoff(backoff).connect().await?;
 
-    // RPC: the first two calls fail, before any stub is asked.
-    let warming = Fault::status(Status::unavailable("warming up"));
-    let warming = server.inject(warming.method("Get").at_most(2));
+    // RPC: the next two calls get a status, and the stub does not see them.
+    let down = Fault::status(Status::unavailable("warming up")).method("Get");
+    let down = server.inject(down.at_most(2));
     for _ in 0..2 {
-        assert_eq!(get(&client).await, Err(Some(Code::Unavailable)));
+        let error = get(&client).await.expect_err("it is down");
+        assert_eq!(error.code(), Some(Code::Unavailable));
+        println!("RPC:         {error}");
     }
-    assert_eq!(get(&client).await, Ok(()));
-    println!("RPC: {warming:?}");
+    assert_eq!((get(&client).await?, down.hits()), (json!({"value": 1}), 2));
 
-    // An HTTP/2 stream: the reply is lost behind its headers, though the stub has answered.
-    let lost = server.inject_scoped(Fault::reset_after_headers(Reason::INTERNAL_ERROR).times(1));
-    assert_eq!(get(&client).await, Err(Some(Code::Internal)));
-    println!("HTTP/2 stream: {:?}", *lost);
-    drop(lost);
+    // HTTP/2: the stub answers, and the reply is lost on its way.
+    let lost = server.inject(Fault::reset(Reason::INTERNAL_ERROR).method("Get").once());
+    let error = get(&client).await.expect_err("the reply is lost");
+    assert_eq!((error.code(), lost.hits()), (Some(Code::Internal), 1));
+    println!("HTTP/2:      {error}");
 
-    // An HTTP/2 connection: it is told to go, and the next call goes by another.
-    let told = server.inject(Fault::go_away(Reason::NO_ERROR).method("Get").once());
-    assert_eq!(get(&client).await, Ok(()));
-    assert_eq!(get(&client).await, Ok(()));
-    let connections = server.calls().into_iter().map(|call| call.connection_id());
-    println!("HTTP/2 connection: {told:?}, {:?}", connections.last());
+    // The byte stream: the connection ends while the call is in flight, exactly when the test says so.
+    let cut = server.inject(Fault::cut_by_reset().method("Get").once().held());
+    let held = client.call("Get", json!({"key": "a"}));
+    let (error, ()) = tokio::join!(held, async {
+        cut.hit().await;
+        cut.release(1);
+    });
+    let error = error.expect_err("the connection is cut");
+    assert_eq!(error.code(), Some(Code::Unavailable));
+    println!("byte stream: {error}");
 
-    // The byte stream: everything is late, until the guard drops.
-    {
-        let late = server.inject_scoped(Fault::latency(Duration::from_secs(3600)).outgoing());
-        let call = client
-            .call("Get", json!({}))
-            .timeout(Duration::from_millis(20));
-        assert!(call.await.is_err_and(|error| error.is_timeout()));
-        println!("byte stream: {:?}", *late);
-    }
-
-    // The byte stream: cut exactly while a call is in flight.
-    let cut = server.inject(Fault::cut_by_reset().method("Put").held());
-    let put = client.call("Put", json!({})).into_future();
-    let put = tokio::spawn(put);
-    cut.hit().await;
-    cut.release(1);
-    assert!(put.await.is_ok_and(|called| called.is_err()));
-    println!("byte stream: {cut:?}");
-
-    // The listener: who dials is refused.
+    // The listener: nobody gets a connection, until the fault is taken away.
     let refusal = server.inject(Fault::refuse());
-    assert!(Client::connect(server.address()).await.is_err());
+    let error = get(&client).await.expect_err("nobody listens");
+    assert!(error.is_connect());
+    println!("listener:    {error}");
     refusal.remove();
-    Client::connect(server.address()).await?;
-    println!("listener: {refusal:?}");
+    client
+        .call("Get", json!({"key": "a"}))
+        .wait_for_ready()
+        .await?;
 
-    println!("the journal:\n{}", server.journal());
+    println!("\nwhat the server saw:\n{}", server.journal());
     Ok(())
-}
-
-/// The code, if it fails.
-async fn get(client: &Client) -> Result<(), Option<Code>> {
-    let called = client.call("Get", json!({})).wait_for_ready().await;
-    called.map(drop).map_err(|error| error.code())
 }

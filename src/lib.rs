@@ -21,8 +21,8 @@ pub use address::{Address, IntoAddress};
 pub use client::{Client, ClientConfig, ClientTls, ConnectionState, TokenAuth};
 pub use error::Error;
 pub use mock::{
-    Auth, Call, CallStream, Delay, Fault, Gate, Grant, Journal, MockCluster, MockServer, Outcome,
-    Reply, Sequence, ServerTls, Stub, matchers,
+    Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockServer,
+    Outcome, Reply, Sequence, ServerTls, Stub, matchers,
 };
 pub use schema::{Method, Schema, Shape};
 pub use tls::{Authority, Certificate, Defect, Identity};

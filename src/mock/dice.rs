@@ -12,12 +12,17 @@ use std::{
 pub(crate) struct Seed {
     value: u64,
     used: AtomicBool,
+    /// Whether a schedule of failures was drawn from it.
+    chaos: AtomicBool,
 }
 
 impl Seed {
     pub(crate) fn new(value: u64) -> Self {
-        let used = AtomicBool::new(false);
-        Self { value, used }
+        Self {
+            value,
+            used: AtomicBool::new(false),
+            chaos: AtomicBool::new(false),
+        }
     }
 
     /// Dice of its own for whoever has this number.
@@ -26,14 +31,29 @@ impl Seed {
         Rng::with_seed(self.value ^ id.wrapping_mul(SPREAD))
     }
 
-    /// The seed, if anything was drawn from it.
-    pub(crate) fn used(&self) -> Option<u64> {
-        self.used.load(Ordering::Relaxed).then_some(self.value)
+    /// The seed of a schedule of failures.
+    pub(crate) fn for_chaos(&self) -> u64 {
+        self.chaos.store(true, Ordering::Relaxed);
+        self.value
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// Whether delays or faults were drawn from it.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether a schedule of failures was drawn from it.
+    pub(crate) fn is_used_for_chaos(&self) -> bool {
+        self.chaos.load(Ordering::Relaxed)
     }
 }
 
 /// Makes seeds that differ by one differ in all bits.
-const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What is random in the answer to one call, the same whenever the test is run with the same seed.
 pub(crate) struct Dice<'a> {

@@ -1,11 +1,15 @@
 //! Injecting faults.
 
+use crate::mock::doors::Doors;
 use crate::mock::fault::{Effect, Fault, InjectedFault, Placed, ScopedFault};
+use crate::mock::open::Open;
+use crate::mock::serve::Service;
 use crate::mock::server::MockServer;
 use crate::schema::{Method, MethodName, infrastructure};
 use std::{
     panic::Location,
-    sync::{Arc, PoisonError},
+    slice,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 /// What goes wrong.
@@ -38,12 +42,7 @@ impl MockServer {
     /// method; and when it is about TLS, which the server does not speak.
     #[track_caller]
     pub fn inject(&self, fault: Fault) -> InjectedFault {
-        let place = Location::caller();
-        let name = fault.name.clone();
-        match self.place(fault, place) {
-            Ok(injected) => injected,
-            Err(problem) => panic!("cannot inject {name}: {problem}"),
-        }
+        inject(slice::from_ref(self), fault, false, Location::caller())
     }
 
     /// Injects a fault until what this gives back is dropped, which also verifies that it happened
@@ -72,54 +71,11 @@ impl MockServer {
         ScopedFault(self.inject(fault))
     }
 
-    fn place(
-        &self,
-        mut fault: Fault,
-        place: &'static Location<'static>,
-    ) -> Result<InjectedFault, String> {
-        let service = &self.service;
-        fault.check(service.tls.is_some())?;
-        let method = fault.when.method.as_ref();
-        let method = method
-            .map(|name| self.method_of(name))
-            .transpose()?
-            .flatten();
-        if let Some(method) = &method {
-            fault.prepare(method)?;
-        }
-        let method = method.map(|method| MethodName::full(method.full_name()));
-        let id = service.registry.next_id();
-        let fault = Arc::new(Placed::new(id, fault, method, &service.seed, place));
-        self.open.inject(&fault, &service.faults);
-        if let Effect::Refusal = fault.effect {
-            self.refuse(&fault);
-        }
-        let (open, service, doors) = (
-            Arc::downgrade(&self.open),
-            Arc::downgrade(&self.service),
-            Arc::downgrade(&self.doors),
-        );
-        let remove = move |fault: &Placed| {
-            let (Some(open), Some(service)) = (open.upgrade(), service.upgrade()) else {
-                return;
-            };
-            let was_there = service.faults.remove(fault.id);
-            open.undo(fault.id);
-            if let (Effect::Refusal, true, Some(doors)) =
-                (&fault.effect, was_there, doors.upgrade())
-            {
-                let mut doors = doors.lock().unwrap_or_else(PoisonError::into_inner);
-                doors.admit(&open, &service);
-            }
-        };
-        Ok(InjectedFault::new(fault, self.patience, remove))
-    }
-
     fn refuse(&self, fault: &Arc<Placed>) {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.refuse();
         drop(doors);
-        if let Some(strike) = fault.take(0) {
+        if let Some(strike) = fault.take(self.service.faults.key(0)) {
             strike.hit();
         }
     }
@@ -135,6 +91,84 @@ impl MockServer {
             Err(error) if schema.has_service_of(name) => Err(error.to_string()),
             // A service that the schema does not have at all can be served with prost messages.
             Err(_) => own(),
+        }
+    }
+}
+
+/// Injects one fault into these servers, which have one schema. `shared`: whether they are a cluster's, which judges it.
+#[track_caller]
+pub(super) fn inject(
+    servers: &[MockServer],
+    fault: Fault,
+    shared: bool,
+    place: &Location<'_>,
+) -> InjectedFault {
+    let name = fault.name.clone();
+    match try_inject(servers, fault, shared, place) {
+        Ok(injected) => injected,
+        Err(problem) => panic!("cannot inject {name}: {problem}"),
+    }
+}
+
+fn try_inject(
+    servers: &[MockServer],
+    mut fault: Fault,
+    shared: bool,
+    place: &Location<'_>,
+) -> Result<InjectedFault, String> {
+    let [server, ..] = servers else {
+        return Err("there is no server".to_owned());
+    };
+    let service = &server.service;
+    fault.check(service.tls.is_some())?;
+    let named = fault.when.method.as_ref();
+    let method = named.map(|name| server.method_of(name)).transpose()?;
+    let method = method.flatten();
+    if let Some(method) = &method {
+        fault.prepare(method)?;
+    }
+    let method = method.map(|method| MethodName::full(method.full_name()));
+    let id = service.registry.next_id();
+    let placed = Placed::new(id, fault, method, &service.seed, shared, place);
+    let placed = Arc::new(placed);
+    for server in servers {
+        server.open.inject(&placed, &server.service.faults);
+        if let Effect::Refusal = placed.effect {
+            server.refuse(&placed);
+        }
+    }
+    let injected: Vec<_> = servers.iter().map(Injected::new).collect();
+    let remove = move |fault: &Placed| injected.iter().for_each(|server| server.remove(fault));
+    Ok(InjectedFault::new(placed, server.patience, remove))
+}
+
+/// One of the servers that a fault was injected into, to take it away. What takes it away may be held by a stub's closure.
+struct Injected {
+    open: Weak<Open>,
+    service: Weak<Service>,
+    doors: Weak<Mutex<Doors>>,
+}
+
+impl Injected {
+    fn new(server: &MockServer) -> Self {
+        Self {
+            open: Arc::downgrade(&server.open),
+            service: Arc::downgrade(&server.service),
+            doors: Arc::downgrade(&server.doors),
+        }
+    }
+
+    fn remove(&self, fault: &Placed) {
+        let (Some(open), Some(service)) = (self.open.upgrade(), self.service.upgrade()) else {
+            return;
+        };
+        let was_there = service.faults.remove(fault.id);
+        open.undo(fault.id);
+        if let (Effect::Refusal, true, Some(doors)) =
+            (&fault.effect, was_there, self.doors.upgrade())
+        {
+            let mut doors = doors.lock().unwrap_or_else(PoisonError::into_inner);
+            doors.admit(&open, &service);
         }
     }
 }

@@ -99,15 +99,20 @@ impl MockServer {
         let place = Location::caller();
         async move {
             self.kill().await;
-            let listening = self.doors().listen_again(&self.open, &self.service);
-            match listening {
-                Ok(()) => {}
-                Err(NotAgain::Before) => {
-                    panic!("the mock server could not restart before at {place}")
-                }
-                Err(NotAgain::Now(error)) => {
-                    panic!("the mock server cannot restart at {place}: {error:?}")
-                }
+            self.listen_again(place);
+        }
+    }
+
+    /// Listens again, if it does not.
+    pub(super) fn listen_again(&self, place: &Location<'_>) {
+        let listening = self.doors().listen_again(&self.open, &self.service);
+        match listening {
+            Ok(()) => {}
+            Err(NotAgain::Before) => {
+                panic!("the mock server could not restart before at {place}")
+            }
+            Err(NotAgain::Now(error)) => {
+                panic!("the mock server cannot restart at {place}: {error:?}")
             }
         }
     }

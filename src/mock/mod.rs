@@ -22,6 +22,7 @@
 //! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
+//! - `chaos`: [`Chaos`], failures by a schedule that is drawn from a seed.
 //! - `cluster`: [`MockCluster`], several of them as one.
 
 mod admission;
@@ -31,6 +32,7 @@ mod backend;
 mod breaking;
 mod builder;
 mod builtin;
+mod chaos;
 mod cluster;
 mod connection;
 mod dice;
@@ -67,6 +69,7 @@ mod verify;
 pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
+pub use chaos::{Chaos, ChaosAction, ChaosEvent, ChaosReport};
 pub use cluster::{ClientGroup, MockCluster, Partition};
 pub use fault::{Fault, GoAway, InjectedFault, ScopedFault};
 pub use handle::{MountedStub, ScopedStub};

@@ -183,7 +183,7 @@ impl Open {
         open.sort_by_key(|(id, _)| **id);
         for (id, connected) in open {
             if fault.strikes_connection(*id)
-                && let Some(strike) = fault.take(*id)
+                && let Some(strike) = fault.take(faults.key(*id))
             {
                 connected.line.strike(strike);
             }

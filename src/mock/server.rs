@@ -114,7 +114,7 @@ impl MockServer {
             log: Log::new(settings.journal_limit, settings.redaction, news),
             registry: Arc::new(Registry::new(ids)),
             findings: Findings::default(),
-            faults: Faults::default(),
+            faults: Faults::new(address.clone()),
             backends: Backends::new(settings.proxied),
             serving: AtomicUsize::new(0),
             tls,
@@ -206,11 +206,19 @@ impl MockServer {
             self.address
         );
         let journal = Journal::new(Arc::clone(&self.service.log));
-        let drawn = self.service.seed.used().map(|seed| Drawn {
-            what: "delays and faults",
-            seed,
-        });
-        self.problems(unfinished).report(head, &journal, drawn)
+        self.problems(unfinished)
+            .report(head, &journal, self.drawn())
+    }
+
+    /// What was random so far.
+    fn drawn(&self) -> Option<Drawn> {
+        let seed = &self.service.seed;
+        Drawn::new(
+            seed.value(),
+            seed.is_used(),
+            false,
+            seed.is_used_for_chaos(),
+        )
     }
 
     /// What is not as expected. Stubs that are mounted on all servers of a cluster are the cluster's.
@@ -230,9 +238,9 @@ impl MockServer {
         reason = "a failing test must be told its seed, and panics cannot be nested"
     )]
     fn tell_seed(&self) {
-        if let Some(seed) = self.service.seed.used() {
+        if let Some(Drawn { what, seed }) = self.drawn() {
             eprintln!(
-                "the mock server at {} drew its delays and faults from the seed {seed}: {SEED}={seed} repeats them",
+                "the mock server at {} drew its {what} from the seed {seed}: {SEED}={seed} repeats them",
                 self.address
             );
         }

@@ -72,7 +72,7 @@ pub struct Report {
     problems: Vec<String>,
     unmatched: Vec<Call>,
     journal: String,
-    drawn: Option<Drawn>,
+    drawn: Option<Box<Drawn>>,
 }
 
 impl Report {
@@ -107,22 +107,46 @@ pub(crate) struct Problems {
 }
 
 /// What was random, and the seed that it was drawn from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Drawn {
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     pub(crate) seed: u64,
+}
+
+impl Drawn {
+    /// `None`, when nothing was. `choices`: which servers of a cluster.
+    pub(crate) fn new(seed: u64, delays: bool, choices: bool, chaos: bool) -> Option<Self> {
+        let kinds = [
+            (delays, "delays"),
+            (delays, "faults"),
+            (choices, "choices of servers"),
+            (chaos, "events of chaos"),
+        ];
+        let mut drawn: Vec<_> = kinds
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, what)| *what)
+            .collect();
+        let last = drawn.pop()?;
+        let what = match drawn[..] {
+            [] => last.to_owned(),
+            _ => format!("{} and {last}", drawn.join(", ")),
+        };
+        Some(Self { what, seed })
+    }
 }
 
 /// The variable that repeats what is random.
 pub(crate) const SEED: &str = "RPCPLUGIN_TESTKIT_SEED";
 
 impl Problems {
-    /// The stubs of this registry that did not get what they expect.
-    pub(crate) fn of_stubs(registry: &Registry) -> Self {
+    /// The stubs of this registry that did not get what they expect, and the faults that did not happen as they were to:
+    /// `shared` as in [`Faults::unmet`].
+    pub(crate) fn unmet(registry: &Registry, faults: &Faults, shared: bool) -> Self {
         let stubs = registry.own();
         let unmet = stubs.iter().map(Arc::as_ref).filter_map(Mounted::unmet);
         Self {
-            texts: unmet.collect(),
+            texts: unmet.chain(faults.unmet(shared)).collect(),
             unmatched: Vec::new(),
         }
     }
@@ -150,7 +174,7 @@ impl Problems {
             problems: self.texts,
             unmatched: self.unmatched,
             journal: journal.listing(),
-            drawn,
+            drawn: drawn.map(Box::new),
         })
     }
 }
@@ -159,8 +183,7 @@ impl Judged<'_> {
     /// Everything that is not as expected.
     pub(crate) fn problems(self) -> Problems {
         let found = self.findings.lock().clone();
-        let mut problems = Problems::of_stubs(self.registry).texts;
-        problems.extend(self.faults.unmet());
+        let mut problems = Problems::unmet(self.registry, self.faults, false).texts;
         problems.extend(found.panics);
         let mut unmatched = Vec::new();
         if !self.allow_unmatched {
@@ -204,7 +227,7 @@ impl fmt::Display for Report {
             "" => f.write_str("\nno calls came")?,
             journal => write!(f, "\nall calls:{journal}")?,
         }
-        match self.drawn {
+        match self.drawn.as_deref() {
             Some(Drawn { what, seed }) => write!(
                 f,
                 "\n{what} were drawn from a seed: {SEED}={seed} repeats them"

@@ -86,7 +86,7 @@ const ROWS: &[&[&str]] = &[
         "mock::mounting",
         "mock::rotating",
     ],
-    &["mock::recording"],
+    &["mock::chaos", "mock::recording"],
     &["mock::builder"],
     &["mock::cluster"],
     // The doors.
@@ -276,6 +276,8 @@ const _: () = {
     shared::<(
         client::ClientBuilder,
         client::ClientConfig,
+        mock::Chaos,
+        mock::ChaosReport,
         mock::ClientGroup,
         mock::MockServerBuilder,
         mock::Partition,

@@ -1,6 +1,7 @@
 //! Reading, awaiting and judging what came to any of the servers.
 
 use crate::mock::cluster::MockCluster;
+use crate::mock::dice::Seed;
 use crate::mock::journal::{Call, Journal, Unfinished};
 use crate::mock::verify::{Drawn, Problems, Report, SEED};
 use std::{
@@ -96,7 +97,7 @@ impl MockCluster {
     }
 
     /// Whether all is as expected, on all servers, as [`MockServer::verify`](crate::MockServer::verify) tells of one. Stubs that
-    /// are mounted on the cluster are judged once, by the calls of all servers together.
+    /// are mounted on the cluster, and faults that are injected into it, are judged once, by the calls of all servers together.
     ///
     /// Calls that are in flight are waited for. Dropping the cluster verifies too, unless this was called.
     ///
@@ -120,7 +121,9 @@ impl MockCluster {
     /// What is not as expected, now. It is not asked again when the cluster is dropped.
     pub(super) fn judge(&self, unfinished: Vec<Unfinished>) -> Result<(), Report> {
         self.verifies.store(false, Ordering::Release);
-        let mut problems = Problems::of_stubs(&self.registry);
+        // Any of the servers has those of the cluster.
+        let faults = &self.servers[0].service.faults;
+        let mut problems = Problems::unmet(&self.registry, faults, true);
         for (number, (server, unfinished)) in self.iter().zip(unfinished).enumerate() {
             let name = format!("server {number} at {}", server.address());
             problems.add(&name, server.problems(unfinished));
@@ -131,16 +134,10 @@ impl MockCluster {
 
     /// What was random so far.
     fn drawn(&self) -> Option<Drawn> {
-        let mut servers = self.iter();
-        let delays = servers.any(|server| server.service.seed.used().is_some());
-        let what = match (delays, self.chance.is_used()) {
-            (false, false) => return None,
-            (true, false) => "delays and faults",
-            (false, true) => "choices of servers",
-            (true, true) => "delays, faults and choices of servers",
-        };
-        let seed = self.chance.seed;
-        Some(Drawn { what, seed })
+        let mut seeds = self.iter().map(|server| &server.service.seed);
+        let delays = seeds.clone().any(Seed::is_used);
+        let chaos = seeds.any(Seed::is_used_for_chaos);
+        Drawn::new(self.chance.seed, delays, self.chance.is_used(), chaos)
     }
 
     #[expect(

@@ -1,13 +1,15 @@
 //! Several mock servers as one fixture.
 //!
 //! - `start`: starting them by one builder.
-//! - `mounting`, `asserting`: stubs for all of them; reading and judging what came to any of them.
-//! - `lifecycle`: killing, restarting and pausing some or all; `chance`: which of them, by a seed.
+//! - `mounting`, `injecting`, `asserting`: stubs and faults for all of them; reading and judging what came to any of them.
+//! - `lifecycle`: killing, restarting and pausing some or all; `chance`: which of them, by a seed; `chaos`: all of it, by a schedule.
 //! - `group`: addresses of their own for some clients; `partition`: such clients cut off from some servers.
 
 mod asserting;
 mod chance;
+mod chaos;
 mod group;
+mod injecting;
 mod lifecycle;
 mod mounting;
 mod partition;

@@ -1,6 +1,7 @@
 //! All faults of a server, and which of them strike.
 
-use crate::mock::fault::placed::{Placed, Strike};
+use crate::address::Address;
+use crate::mock::fault::placed::{ConnectionKey, Placed, Strike};
 use crate::mock::fault::plan::Plan;
 use crate::mock::journal::Call;
 use std::sync::{
@@ -9,8 +10,8 @@ use std::sync::{
 };
 
 /// The faults that are injected into a server, in that order.
-#[derive(Default)]
 pub(crate) struct Faults {
+    server: Arc<Address>,
     placed: Mutex<Arc<[Arc<Placed>]>>,
     /// Whether there are any, and any that calls decide about.
     any: AtomicBool,
@@ -18,6 +19,15 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
+    pub(crate) fn new(server: Address) -> Self {
+        Self {
+            server: Arc::new(server),
+            placed: Mutex::default(),
+            any: AtomicBool::new(false),
+            any_of_calls: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn add(&self, fault: Arc<Placed>) {
         let mut placed = self.lock();
         let all = placed.iter().cloned().chain([fault]).collect();
@@ -57,23 +67,31 @@ impl Faults {
         faults.is_some_and(|faults| faults.iter().any(|fault| fault.needs_messages(call)))
     }
 
-    /// What was expected of them and did not come.
-    pub(crate) fn unmet(&self) -> Vec<String> {
-        self.all()
-            .iter()
-            .filter_map(|fault| fault.unmet())
-            .collect()
+    /// What was expected of them and did not come: of the server's own, or of those that it shares with its cluster.
+    pub(crate) fn unmet(&self, shared: bool) -> Vec<String> {
+        let all = self.all();
+        let judged = all.iter().filter(|fault| fault.shared == shared);
+        judged.filter_map(|fault| fault.unmet()).collect()
+    }
+
+    /// A connection, told apart from those of other servers.
+    pub(crate) fn key(&self, connection: u64) -> ConnectionKey {
+        ConnectionKey {
+            server: Arc::clone(&self.server),
+            id: connection,
+        }
     }
 
     /// What happens to a call. It runs the test's own matchers.
     pub(crate) fn plan(&self, call: &Call) -> Option<Box<Plan>> {
         let mut strikes = Vec::new();
         let mut broken = false;
+        let connection = self.key(call.connection_id());
         for fault in self.of_calls()?.iter() {
-            if !fault.strikes_call(call) || (broken && fault.breaks_answers()) {
+            if !fault.strikes_call(call, &connection) || (broken && fault.breaks_answers()) {
                 continue;
             }
-            if let Some(strike) = fault.take(call.connection_id()) {
+            if let Some(strike) = fault.take(connection.clone()) {
                 broken |= fault.breaks_answers();
                 strikes.push(strike);
             }
@@ -88,13 +106,16 @@ impl Faults {
         }
         let all = self.all();
         let struck = all.iter().filter(|fault| fault.strikes_connection(id));
-        struck.filter_map(|fault| fault.take(id)).collect()
+        struck
+            .filter_map(|fault| fault.take(self.key(id)))
+            .collect()
     }
 
     pub(crate) fn forget(&self, connection: u64) {
         if self.any.load(Ordering::Acquire) {
+            let connection = self.key(connection);
             for fault in self.all().iter() {
-                fault.forget(connection);
+                fault.forget(&connection);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::mock::fault::placed::Placed;
 use std::{fmt, ops::Deref, panic::Location, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-/// A fault that was [injected](crate::MockServer::inject): count its hits, wait for them, let go what it holds, take it away.
+/// A fault that was injected into [a server](crate::MockServer::inject) or [a cluster](crate::MockCluster::inject): count its hits, wait for them, let go what it holds, take it away.
 ///
 /// ```
 /// # use rpcplugin_testkit::{Code, Fault, MockServer, Stub, json};

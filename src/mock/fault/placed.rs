@@ -1,5 +1,6 @@
 //! A fault in its place: what it strikes, decided without IO.
 
+use crate::address::Address;
 use crate::mock::dice::Seed;
 use crate::mock::fault::barrier::Barrier;
 use crate::mock::fault::effect::{CallEffect, Effect, Position};
@@ -20,6 +21,13 @@ use std::{
     time::Duration,
 };
 
+/// One connection of all that a fault may see: it may be injected into several servers, and each counts its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionKey {
+    pub(crate) server: Arc<Address>,
+    pub(crate) id: u64,
+}
+
 /// An injected fault.
 pub(crate) struct Placed {
     /// No two of a mock are alike.
@@ -31,25 +39,28 @@ pub(crate) struct Placed {
     pub(crate) way: Option<Way>,
     pub(crate) when: When,
     pub(crate) barrier: Barrier,
+    /// Whether it is in all servers of a cluster, which judges it.
+    pub(crate) shared: bool,
     counts: Mutex<Counts>,
 }
 
 /// What its conditions count.
 struct Counts {
     calls: u64,
-    by_connection: HashMap<u64, u64>,
+    by_connection: HashMap<ConnectionKey, u64>,
     /// How many times it has happened, or is about to.
     taken: u64,
     dice: Rng,
 }
 
 impl Placed {
-    /// `method` is the full name of its method, where a schema tells it.
+    /// `method` is the full name of its method, where a schema tells it. `shared`: whether it is in all servers of a cluster.
     pub(crate) fn new(
         id: u64,
         mut fault: Fault,
         method: Option<MethodName>,
         seed: &Seed,
+        shared: bool,
         place: &Location<'_>,
     ) -> Self {
         let dice = if fault.is_random() {
@@ -66,6 +77,7 @@ impl Placed {
             way: fault.way,
             when: fault.when,
             barrier: Barrier::new(),
+            shared,
             counts: Mutex::new(Counts {
                 calls: 0,
                 by_connection: HashMap::new(),
@@ -109,8 +121,8 @@ impl Placed {
         self.when.connection.is_none_or(|nth| nth.is_met(id))
     }
 
-    /// Whether this call is struck. It counts the call, and runs the test's own matchers.
-    pub(crate) fn strikes_call(&self, call: &Call) -> bool {
+    /// Whether this call is struck, on this connection. It counts the call, and runs the test's own matchers.
+    pub(crate) fn strikes_call(&self, call: &Call, connection: &ConnectionKey) -> bool {
         if !self.may_strike(call) {
             return false;
         }
@@ -121,18 +133,16 @@ impl Placed {
         let mut counts = self.counts();
         counts.calls += 1;
         let nth_call = counts.calls;
-        let on_connection = counts
-            .by_connection
-            .entry(call.connection_id())
-            .or_default();
-        *on_connection += 1;
-        let nth_on_connection = *on_connection;
         let when = &self.when;
-        when.nth_call.is_none_or(|nth| nth.is_met(nth_call))
-            && when
-                .nth_on_connection
-                .is_none_or(|nth| nth.is_met(nth_on_connection))
-            && counts.roll(when.probability)
+        if let Some(nth) = when.nth_on_connection {
+            let of_connection = counts.by_connection.entry(connection.clone());
+            let nth_call = of_connection.or_default();
+            *nth_call += 1;
+            if !nth.is_met(*nth_call) {
+                return false;
+            }
+        }
+        when.nth_call.is_none_or(|nth| nth.is_met(nth_call)) && counts.roll(when.probability)
     }
 
     /// Whether this connection is struck, by a fault that no call decides about.
@@ -145,7 +155,7 @@ impl Placed {
     }
 
     /// Takes one of the times that it may happen.
-    pub(crate) fn take(self: &Arc<Self>, connection: u64) -> Option<Strike> {
+    pub(crate) fn take(self: &Arc<Self>, connection: ConnectionKey) -> Option<Strike> {
         if self.barrier.is_removed() {
             return None;
         }
@@ -163,8 +173,8 @@ impl Placed {
     }
 
     /// A connection has ended: what was counted for it is not needed any more.
-    pub(crate) fn forget(&self, connection: u64) {
-        self.counts().by_connection.remove(&connection);
+    pub(crate) fn forget(&self, connection: &ConnectionKey) {
+        self.counts().by_connection.remove(connection);
     }
 
     /// How long it waits this time.
@@ -196,7 +206,7 @@ impl Counts {
 /// One time that a fault may happen. It is given back if it did not.
 pub(crate) struct Strike {
     pub(crate) fault: Arc<Placed>,
-    pub(crate) connection: u64,
+    connection: ConnectionKey,
     hit: AtomicBool,
 }
 
@@ -204,8 +214,8 @@ impl Strike {
     /// It happens.
     pub(crate) fn hit(&self) {
         if !self.hit.swap(true, Ordering::AcqRel) {
-            let (fault, connection) = (&self.fault.label, self.connection);
-            tracing::debug!(%fault, connection, "fault");
+            let ConnectionKey { server, id } = &self.connection;
+            tracing::debug!(fault = %self.fault.label, %server, connection = id, "fault");
             self.fault.barrier.hit();
         }
     }

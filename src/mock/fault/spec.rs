@@ -11,7 +11,7 @@ use crate::net::Way;
 use crate::schema::{Method, MethodName};
 use std::{fmt, panic::Location};
 
-/// Something that goes wrong, and when. [Inject](crate::MockServer::inject) it into a server.
+/// Something that goes wrong, and when. Inject it into [a server](crate::MockServer::inject) or [a cluster](crate::MockCluster::inject).
 ///
 /// There are four layers. What is farther down the list is closer to the wire:
 ///
