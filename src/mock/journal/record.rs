@@ -38,7 +38,7 @@ pub(super) struct Progress {
     /// The status that was sent, when it is more than a code.
     pub(super) status: Option<Box<Status>>,
     /// The faults that happened to it.
-    pub(super) faults: Option<Box<Vec<String>>>,
+    pub(super) faults: Vec<String>,
     /// Whether a secret stub was meant, though it does not serve the call.
     secret: bool,
     /// Counted in the journal's size.
@@ -164,8 +164,7 @@ impl Call {
 
     pub(crate) fn record_fault(&self, fault: &str) {
         let mut progress = self.progress();
-        let faults = progress.faults.get_or_insert_default();
-        faults.push(fault.to_owned());
+        progress.faults.push(fault.to_owned());
         drop(progress);
         self.tell();
     }

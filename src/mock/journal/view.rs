@@ -97,7 +97,7 @@ impl Journal {
     pub fn unmatched(&self) -> Self {
         self.narrow(|call| {
             let progress = call.progress();
-            let nobody = progress.server.is_none() && progress.faults.is_none();
+            let nobody = progress.server.is_none() && progress.faults.is_empty();
             nobody && progress.ended.is_some()
         })
     }
