@@ -33,7 +33,7 @@ impl Seed {
 }
 
 /// Makes seeds that differ by one differ in all bits.
-const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What is random in the answer to one call, the same whenever the test is run with the same seed.
 pub(crate) struct Dice<'a> {

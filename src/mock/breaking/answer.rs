@@ -53,7 +53,7 @@ impl Breaking {
         line: &Arc<Line>,
         respond: SendResponse<Bytes>,
     ) -> Self {
-        let (largest, padding) = plan.frames();
+        let (largest, padding) = plan.frames(|fault| call.record_fault(fault));
         Self {
             call,
             plan,
@@ -67,7 +67,7 @@ impl Breaking {
     /// What happens before anything is sent. Whether the call is still to be answered.
     pub(crate) async fn begin(&mut self) -> bool {
         let begun = self.steps(Position::Start).await;
-        self.ended(begun)
+        self.ended(&begun)
     }
 
     /// Sends what serves the call answers, as far as that goes.
@@ -76,16 +76,16 @@ impl Breaking {
         B: Body<Data = Bytes, Error: Into<Status>> + Unpin,
     {
         let sent = self.send_all(answer).await;
-        self.ended(sent);
+        self.ended(&sent);
     }
 
     /// Records how it ended. It is told before whatever serves the call sees it.
-    fn ended(&self, flow: Flow) -> bool {
+    fn ended(&self, flow: &Flow) -> bool {
         match flow {
             Ok(()) => return true,
             Err(Ended::Broken) => {}
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
-                self.call.finish(self.call.reset_now(reason));
+                self.call.finish(self.call.reset_now(*reason));
             }
             Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => {
                 self.call.finish(Outcome::Dropped);
@@ -225,6 +225,9 @@ impl Breaking {
 
     async fn step(&mut self, strike: Strike) -> Flow {
         let fault = Arc::clone(&strike.fault);
+        if self.line.has_begun(&fault) {
+            return Ok(());
+        }
         // What the client was sent before it has, whatever becomes of the stream or the connection.
         self.out.flush().await?;
         if !self.come(&strike).await? {
@@ -232,11 +235,12 @@ impl Breaking {
         }
         match &fault.effect {
             Effect::Call(CallEffect::Delay(delay)) => {
-                let delay = fault.draw(delay);
+                let delay = strike.draw(delay);
                 let removed = strike.fault.barrier.removed();
                 self.out.unless_gone(wait(delay, removed)).await?;
             }
-            Effect::Call(CallEffect::Hold) => {
+            // One that is held by two words is held once.
+            Effect::Call(CallEffect::Hold) if !fault.when.held => {
                 let held = strike.fault.barrier.hold();
                 self.out.unless_gone(held).await?;
             }
@@ -252,18 +256,24 @@ impl Breaking {
             }
             Effect::Line(_) => {
                 let struck = self.line.strike_now(strike);
-                self.out.unless_gone(struck).await?;
-                return Ok(());
+                return match self.out.unless_gone(struck).await? {
+                    true => Ok(()),
+                    false => Err(Stopped::Lost.into()),
+                };
             }
             _ => {}
         }
-        self.done.push(strike);
+        if !fault.barrier.is_removed() {
+            self.done.push(strike);
+        }
         Ok(())
     }
 
     /// Comes up to the moment of a fault. Whether it happens.
     async fn come(&mut self, strike: &Strike) -> Result<bool, Stopped> {
-        self.call.record_fault(&strike.fault.label);
+        if !strike.fault.barrier.is_removed() {
+            self.call.record_fault(&strike.fault.label);
+        }
         self.out.unless_gone(strike.come()).await
     }
 }
