@@ -1,7 +1,7 @@
 //! What happens to a connection before it is served.
 
 use crate::mock::fault::{Admission, Effect, Strike};
-use crate::net::{Secure, Shaped};
+use crate::net::Shaped;
 use std::{future::pending, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
@@ -10,12 +10,12 @@ pub(crate) enum Admitted {
     Yes(Shaped),
     /// It was closed.
     No,
-    /// Its TLS handshake was failed, by this fault.
-    Failed(String),
+    /// Its TLS handshake is to be failed, by this fault.
+    Failed(Shaped, String),
 }
 
 /// Lets faults have their way with a connection that has come, one after another.
-pub(crate) async fn admit(stream: Shaped, strikes: &[Strike]) -> Admitted {
+pub(crate) async fn admit(stream: Shaped, strikes: Vec<Strike>) -> Admitted {
     for strike in strikes {
         let Effect::Admission(admission) = &strike.fault.effect else {
             continue;
@@ -34,12 +34,11 @@ pub(crate) async fn admit(stream: Shaped, strikes: &[Strike]) -> Admitted {
                 tokio::select! {
                     biased;
                     () = removed => {}
-                    () = wait(strike.fault.draw(delay)) => {}
+                    () = wait(strike.draw(delay)) => {}
                 }
             }
             Admission::TlsFailure => {
-                Secure::refuse(stream).await;
-                return Admitted::Failed(strike.fault.label.clone());
+                return Admitted::Failed(stream, strike.fault.label.clone());
             }
         }
     }

@@ -44,7 +44,7 @@ pub(crate) async fn serve(
 ) {
     let wishes = stream.wishes();
     let line = Arc::clone(&accepted.line);
-    let opening = open(stream, accepted, &admission, &service);
+    let opening = open(stream, accepted, admission, &service);
     let opened = tokio::select! {
         biased;
         // There is nobody yet to say good-bye to.
@@ -76,16 +76,18 @@ pub(crate) async fn serve(
 async fn open(
     stream: Shaped,
     accepted: Accepted,
-    admission: &[Strike],
+    admission: Vec<Strike>,
     service: &Arc<Service>,
 ) -> Option<(Secure<Shaped>, Arc<Connection>)> {
     let stream = match admission {
-        [] => stream,
+        none if none.is_empty() => stream,
         strikes => match Box::pin(admit(stream, strikes)).await {
             Admitted::Yes(stream) => stream,
             Admitted::No => return None,
-            Admitted::Failed(fault) => {
+            Admitted::Failed(stream, fault) => {
+                // Whoever hears of it finds it recorded.
                 refused(&accepted, service, fault, None);
+                Box::pin(Secure::refuse(stream)).await;
                 return None;
             }
         },

@@ -5,7 +5,7 @@ use crate::mock::fault::{Effect, Fault, InjectedFault, Placed, ScopedFault};
 use crate::mock::open::Open;
 use crate::mock::serve::Service;
 use crate::mock::server::MockServer;
-use crate::schema::{Method, MethodName, infrastructure};
+use crate::schema::{Method, MethodName, infrastructure, is_infrastructure};
 use std::{
     panic::Location,
     slice,
@@ -84,7 +84,12 @@ impl MockServer {
     fn method_of(&self, name: &MethodName) -> Result<Option<Arc<Method>>, String> {
         let own = || Ok(infrastructure().method(name.as_str()).ok());
         let Some(schema) = &self.service.schema else {
-            return own();
+            // A bare `Watch` is a method of whoever has one, and not of the health service alone.
+            return if is_infrastructure(name.as_str()) {
+                own()
+            } else {
+                Ok(None)
+            };
         };
         match schema.method(name.as_str()) {
             Ok(method) => Ok(Some(method)),

@@ -1,6 +1,6 @@
 //! One open connection in the hands of faults.
 
-use crate::mock::fault::{ByteEffect, Effect, GoAway, LineEffect, Strike};
+use crate::mock::fault::{ByteEffect, Effect, GoAway, LineEffect, Placed, Strike};
 use crate::net::{Distortion, Frames, OnHit, Shape, Way};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -68,6 +68,10 @@ impl Line {
     }
 
     fn begin(self: &Arc<Self>, strike: Arc<Strike>) {
+        // It may have been taken away before so many bytes had passed.
+        if strike.fault.barrier.is_removed() {
+            return;
+        }
         strike.hit();
         if !strike.fault.when.held {
             self.act(&strike, None);
@@ -85,33 +89,51 @@ impl Line {
         });
     }
 
-    /// A fault happens to it now, by a call that came up to the moment. It has happened when this returns.
-    pub(crate) async fn strike_now(&self, strike: Strike) {
-        let cuts = matches!(
-            strike.fault.effect,
-            Effect::Line(LineEffect::Bytes(ByteEffect::Cut { .. }))
-        );
-        let fault = Arc::clone(&strike.fault);
+    /// A fault happens to it now, by a call that came up to the moment. It has happened when this returns, and tells whether
+    /// the connection is still there.
+    pub(crate) async fn strike_now(&self, strike: Strike) -> bool {
         let (done, happened) = oneshot::channel();
-        self.strike_with(strike, done);
-        if cuts {
-            tokio::select! {
-                () = self.orders.closed() => {}
-                () = fault.barrier.removed() => {}
-            }
-            return;
+        let fault = Arc::clone(&strike.fault);
+        if !self.strike_with(strike, done) {
+            return true;
+        }
+        if fault.barrier.is_removed() {
+            // Whoever took it away may have been here before.
+            self.undo(fault.id);
         }
         // A connection that has ended drops it.
         let _ = happened.await;
+        if let Effect::Line(LineEffect::Bytes(ByteEffect::Cut { .. })) = fault.effect {
+            // Until then the call would go on, and be recorded as answered.
+            return tokio::select! {
+                biased;
+                () = self.orders.closed() => false,
+                () = fault.barrier.removed() => true,
+            };
+        }
+        true
     }
 
-    fn strike_with(&self, strike: Strike, done: oneshot::Sender<()>) {
+    /// Whether a fault that lasts has begun on this connection, and so does not begin again.
+    pub(crate) fn has_begun(&self, fault: &Placed) -> bool {
+        begun(&self.lock(), fault)
+    }
+
+    /// Whether anything is done: not by what has begun already.
+    fn strike_with(&self, strike: Strike, done: oneshot::Sender<()>) -> bool {
         let strike = Arc::new(strike);
-        self.lock().push(Arc::clone(&strike));
+        {
+            let mut struck = self.lock();
+            if begun(&struck, &strike.fault) {
+                return false;
+            }
+            struck.push(Arc::clone(&strike));
+        }
         match &strike.fault.effect {
             Effect::Line(LineEffect::Bytes(effect)) => self.distort(&strike, effect, 0, false),
             _ => self.act(&strike, Some(done)),
         }
+        true
     }
 
     fn act(&self, strike: &Strike, done: Option<oneshot::Sender<()>>) {
@@ -154,7 +176,7 @@ impl Line {
                     Box::new(move || {
                         strike.hit();
                         let held = strike.fault.when.held;
-                        let hold = async move { strike.fault.barrier.hold().await };
+                        let hold = async move { strike.hold().await };
                         held.then(|| Box::pin(hold) as _)
                     })
                 }
@@ -190,14 +212,19 @@ impl Line {
     }
 }
 
+fn begun(struck: &[Arc<Strike>], fault: &Placed) -> bool {
+    let lasts = matches!(&fault.effect, Effect::Line(effect) if effect.lasts());
+    lasts && struck.iter().any(|strike| strike.fault.id == fault.id)
+}
+
 fn distortion(strike: &Arc<Strike>, effect: &ByteEffect) -> Distortion {
     match effect {
         ByteEffect::Bandwidth(rate) => Distortion::Bandwidth(*rate),
         ByteEffect::Cut { reset } => Distortion::Cut { reset: *reset },
         ByteEffect::Flip(bytes) => Distortion::Flip { bytes: *bytes },
         ByteEffect::Latency(delay) => {
-            let (fault, delay) = (Arc::clone(&strike.fault), delay.clone());
-            Distortion::Latency(Box::new(move || fault.draw(&delay)))
+            let (strike, delay) = (Arc::clone(strike), delay.clone());
+            Distortion::Latency(Box::new(move || strike.draw(&delay)))
         }
         ByteEffect::Slices { size, between } => Distortion::Slices {
             size: *size,

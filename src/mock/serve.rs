@@ -192,7 +192,7 @@ impl Service {
         call: &Call,
         reader: &mut Reader,
     ) -> Result<Option<Box<Plan>>, Refused> {
-        if self.faults.need_messages(call) {
+        if caught(|| self.faults.need_messages(call)).map_err(fault_panicked)? {
             reader.keep();
             let first = reader.next().await.map_err(Refused::Broken)?;
             if let Some(first) = first {

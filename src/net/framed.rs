@@ -75,7 +75,7 @@ impl Frames {
 
     /// Calls back when so many bytes have gone out, counted from now.
     pub(crate) fn after(&self, bytes: u64, then: Box<dyn FnOnce() + Send>) {
-        let at = self.lock().passed() + bytes;
+        let at = self.lock().passed().saturating_add(bytes);
         self.milestones().push((at, then));
         self.0.marked.store(true, Ordering::Release);
     }

@@ -55,7 +55,7 @@ impl Breaking {
         respond: SendResponse<Bytes>,
     ) -> Self {
         call.defer_end();
-        let (largest, padding) = plan.frames();
+        let (largest, padding) = plan.frames(|fault| call.record_fault(fault));
         Self {
             call,
             plan,
@@ -247,6 +247,9 @@ impl Breaking {
 
     async fn step(&mut self, strike: Strike) -> Flow {
         let fault = Arc::clone(&strike.fault);
+        if self.line.has_begun(&fault) {
+            return Ok(());
+        }
         // What the client was sent before it has, whatever becomes of the stream or the connection.
         self.out.flush().await?;
         if !self.come(&strike).await? {
@@ -254,11 +257,12 @@ impl Breaking {
         }
         match &fault.effect {
             Effect::Call(CallEffect::Delay(delay)) => {
-                let delay = fault.draw(delay);
+                let delay = strike.draw(delay);
                 let removed = strike.fault.barrier.removed();
                 self.out.unless_gone(wait(delay, removed)).await?;
             }
-            Effect::Call(CallEffect::Hold) => {
+            // One that is held by two words is held once.
+            Effect::Call(CallEffect::Hold) if !fault.when.held => {
                 let held = strike.fault.barrier.hold();
                 self.out.unless_gone(held).await?;
             }
@@ -275,18 +279,24 @@ impl Breaking {
             }
             Effect::Line(_) => {
                 let struck = self.line.strike_now(strike);
-                self.out.unless_gone(struck).await?;
-                return Ok(());
+                return match self.out.unless_gone(struck).await? {
+                    true => Ok(()),
+                    false => Err(Stopped::Lost.into()),
+                };
             }
             _ => {}
         }
-        self.done.push(strike);
+        if !fault.barrier.is_removed() {
+            self.done.push(strike);
+        }
         Ok(())
     }
 
     /// Comes up to the moment of a fault. Whether it happens.
     async fn come(&mut self, strike: &Strike) -> Result<bool, Stopped> {
-        self.call.record_fault(&strike.fault.label);
+        if !strike.fault.barrier.is_removed() {
+            self.call.record_fault(&strike.fault.label);
+        }
         self.out.unless_gone(strike.come()).await
     }
 }

@@ -118,6 +118,17 @@ impl Mangle {
     }
 }
 
+impl LineEffect {
+    /// Whether a connection that has it once would not have it twice.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Self::Bytes(effect) => !matches!(effect, ByteEffect::Cut { .. } | ByteEffect::Flip(_)),
+            Self::MaxStreams(_) | Self::Withhold(_) => true,
+            Self::GoAway(_) | Self::Insert(_) => false,
+        }
+    }
+}
+
 impl CallEffect {
     /// Whether the answer is not what it was. Only one such fault has its way with a call.
     pub(crate) fn breaks(&self) -> bool {

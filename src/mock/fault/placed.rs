@@ -1,7 +1,7 @@
 //! A fault in its place: what it strikes, decided without IO.
 
 use crate::address::Address;
-use crate::mock::dice::Seed;
+use crate::mock::dice::{SPREAD, Seed};
 use crate::mock::fault::barrier::Barrier;
 use crate::mock::fault::effect::{CallEffect, Effect, Position};
 use crate::mock::fault::spec::{Fault, When};
@@ -20,6 +20,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::OnceCell;
 
 /// One connection of all that a fault may see: it may be injected into several servers, and each counts its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ pub(crate) struct Placed {
     pub(crate) barrier: Barrier,
     /// Whether it is in all servers of a cluster, which judges it.
     pub(crate) shared: bool,
+    /// Where the delays of each strike are drawn from: they come when they come, and must not disturb the other dice.
+    delays: u64,
     counts: Mutex<Counts>,
 }
 
@@ -51,6 +54,8 @@ struct Counts {
     /// How many times it has happened, or is about to.
     taken: u64,
     dice: Rng,
+    /// How many strikes there have been, with those that were given back.
+    struck: u64,
 }
 
 impl Placed {
@@ -63,7 +68,7 @@ impl Placed {
         shared: bool,
         place: &Location<'_>,
     ) -> Self {
-        let dice = if fault.is_random() {
+        let mut dice = if fault.is_random() {
             seed.dice(id)
         } else {
             Rng::with_seed(0)
@@ -78,11 +83,13 @@ impl Placed {
             when: fault.when,
             barrier: Barrier::new(),
             shared,
+            delays: dice.u64(..),
             counts: Mutex::new(Counts {
                 calls: 0,
                 by_connection: HashMap::new(),
                 taken: 0,
                 dice,
+                struck: 0,
             }),
         }
     }
@@ -163,25 +170,24 @@ impl Placed {
         if self.when.at_most.is_some_and(|most| counts.taken >= most) {
             return None;
         }
+        let nth = counts.taken;
         counts.taken += 1;
+        counts.struck += 1;
+        let dice = Rng::with_seed(self.delays ^ counts.struck.wrapping_mul(SPREAD));
         drop(counts);
         Some(Strike {
             fault: Arc::clone(self),
             connection,
             hit: AtomicBool::new(false),
+            held: OnceCell::new(),
+            nth,
+            dice: Mutex::new(dice),
         })
     }
 
     /// A connection has ended: what was counted for it is not needed any more.
     pub(crate) fn forget(&self, connection: &ConnectionKey) {
         self.counts().by_connection.remove(connection);
-    }
-
-    /// How long it waits this time.
-    pub(crate) fn draw(&self, delay: &Delay) -> Duration {
-        let mut counts = self.counts();
-        let nth = counts.taken.saturating_sub(1);
-        delay.of(nth, &mut counts.dice)
     }
 
     /// What it was expected to do and did, when that is not the same.
@@ -208,6 +214,11 @@ pub(crate) struct Strike {
     pub(crate) fault: Arc<Placed>,
     connection: ConnectionKey,
     hit: AtomicBool,
+    /// One that is held in both ways of a connection is held once.
+    held: OnceCell<()>,
+    /// How many came before it, for delays that differ.
+    nth: u64,
+    dice: Mutex<Rng>,
 }
 
 impl Strike {
@@ -222,11 +233,27 @@ impl Strike {
 
     /// Comes up to the moment at which it happens, and waits there if it is held. Tells whether it still happens.
     pub(crate) async fn come(&self) -> bool {
+        let barrier = &self.fault.barrier;
+        if barrier.is_removed() {
+            return false;
+        }
         self.hit();
         if self.fault.when.held {
-            self.fault.barrier.hold().await;
+            self.hold().await;
         }
-        !self.fault.barrier.is_removed()
+        !barrier.is_removed()
+    }
+
+    /// Waits until it is released.
+    pub(crate) async fn hold(&self) {
+        let held = || self.fault.barrier.hold();
+        self.held.get_or_init(held).await;
+    }
+
+    /// How long it waits, this time or for one of the pieces that it delays.
+    pub(crate) fn draw(&self, delay: &Delay) -> Duration {
+        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        delay.of(self.nth, &mut dice)
     }
 }
 

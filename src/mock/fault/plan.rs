@@ -65,10 +65,11 @@ impl Plan {
     }
 
     /// The largest frame, and the padding of each.
-    pub(crate) fn frames(&self) -> (Option<usize>, Option<u8>) {
+    pub(crate) fn frames(&self, happens: impl Fn(&str)) -> (Option<usize>, Option<u8>) {
         let (mut largest, mut padded) = (None, None);
         for strike in &self.frames {
             if let Effect::Call(CallEffect::Frames { size, padding }) = &strike.fault.effect {
+                happens(&strike.fault.label);
                 strike.hit();
                 largest = largest.or(*size);
                 padded = padded.or(*padding);

@@ -236,6 +236,13 @@ impl Call {
         progress.server.as_ref().map(|server| server.label.clone())
     }
 
+    /// The [faults](crate::Fault) that happened to its answer so far, in that order: each with its name and the place where it was
+    /// injected, as in `Fault::reset(CANCEL) (tests/a.rs:12:5)`. What happened to its connection by itself is not among them.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        self.progress().faults.clone()
+    }
+
     /// The metadata that was sent before the first reply (the response headers), without gRPC's own.
     #[must_use]
     pub fn reply_metadata(&self) -> MetadataMap {

@@ -63,7 +63,8 @@ impl Call {
     }
 }
 
-/// As the tuple it compares with, and what became of it: `("Echo", {"n":1}) from 127.0.0.1:40112 → OK {"ok":true}`.
+/// As the tuple it compares with, and what became of it: `("Echo", {"n":1}) from 127.0.0.1:40112 → OK {"ok":true}`, and by which
+/// [faults](Self::faults): `… → broken off by a fault · Fault::reset(CANCEL) (tests/a.rs:12:5)`.
 ///
 /// `{:#?}` is the tuple alone, printed as the tuple would be, so that a diff (of `pretty_assertions`, for example) shows
 /// what differs and nothing else. Fields that have their default are left out there.
@@ -94,14 +95,16 @@ impl fmt::Debug for Call {
             None => f.write_str("in flight")?,
         }
         match self.replies().as_slice() {
-            [] => Ok(()),
-            _ if secret => f.write_str(" secret"),
-            [only] => write!(f, " {only:?}"),
+            [] => {}
+            _ if secret => f.write_str(" secret")?,
+            [only] => write!(f, " {only:?}")?,
             many => {
                 f.write_str(" ")?;
-                write_many(f, many)
+                write_many(f, many)?;
             }
         }
+        let mut faults = self.faults().into_iter();
+        faults.try_for_each(|fault| write!(f, " · {fault}"))
     }
 }
 

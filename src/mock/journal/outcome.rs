@@ -18,7 +18,8 @@ pub enum Outcome {
     DeadlineExceeded,
     /// The connection went away, or the server stopped, before it ended.
     Dropped,
-    /// An injected [fault](crate::Fault) broke the answer off: it reset the stream, or answered in the place of the server.
+    /// An injected [fault](crate::Fault) broke the answer off: it reset the stream, or answered with an HTTP status. Which one is in
+    /// [`Call::faults`](crate::Call::faults).
     Faulted,
     /// The mock answered with `OK`.
     Ok,
