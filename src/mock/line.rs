@@ -68,6 +68,9 @@ impl Line {
     }
 
     fn begin(self: &Arc<Self>, strike: Arc<Strike>) {
+        if strike.fault.barrier.is_removed() {
+            return;
+        }
         strike.hit();
         if !strike.fault.when.held {
             self.act(&strike, None);

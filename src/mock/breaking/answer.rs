@@ -54,6 +54,7 @@ impl Breaking {
         respond: SendResponse<Bytes>,
     ) -> Self {
         let (largest, padding) = plan.frames();
+        call.hand_over();
         Self {
             call,
             plan,
@@ -85,13 +86,16 @@ impl Breaking {
             Ok(()) => return true,
             Err(Ended::Broken) => {}
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
-                self.call.finish(self.call.reset_now(reason));
+                self.finish(self.call.reset_now(reason));
             }
-            Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => {
-                self.call.finish(Outcome::Dropped);
-            }
+            Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => self.finish(Outcome::Dropped),
         }
         false
+    }
+
+    fn finish(&self, outcome: Outcome) {
+        self.call.break_off();
+        self.call.finish(outcome);
     }
 
     async fn send_all<B, E>(&mut self, answer: impl Future<Output = Result<Response<B>, E>>) -> Flow
@@ -100,11 +104,13 @@ impl Breaking {
     {
         let Ok(response) = self.out.unless_gone(answer).await? else {
             // Whatever served the call has recorded why.
+            self.call.has_gone_out();
             return Err(Ended::Broken);
         };
         let (parts, mut body) = response.into_parts();
         let mut head = Response::from_parts(parts, ());
         if body.is_end_stream() && self.plan.is_done() {
+            self.call.has_gone_out();
             return Ok(self.out.headers_only(head)?);
         }
         // What happens between headers and trailers needs both.
@@ -152,10 +158,11 @@ impl Breaking {
     }
 
     async fn answer_with_page(&mut self, head: Response<()>, status: http::StatusCode) -> Flow {
-        self.call.finish(Outcome::Faulted);
+        self.finish(Outcome::Faulted);
         self.out.headers(head)?;
         self.out.write(mangle::page(status)).await?;
         self.out.end()?;
+        self.out.finish().await?;
         Err(Ended::Broken)
     }
 
@@ -206,11 +213,19 @@ impl Breaking {
         if self.done.iter().any(in_headers) {
             trailers = None;
         }
+        self.call.has_gone_out();
         match trailers.filter(|trailers| !trailers.is_empty()) {
             Some(trailers) => self.out.trailers(trailers)?,
             None => self.out.end()?,
         }
         Ok(self.out.finish().await?)
+    }
+}
+
+impl Drop for Breaking {
+    fn drop(&mut self) {
+        // Its task was ended before the answer had gone out.
+        self.call.break_off();
     }
 }
 
@@ -241,11 +256,12 @@ impl Breaking {
                 self.out.unless_gone(held).await?;
             }
             Effect::Call(CallEffect::Reset(reason)) => {
-                self.call.finish(Outcome::Faulted);
+                self.finish(Outcome::Faulted);
                 self.out.reset(*reason);
                 return Err(Ended::Broken);
             }
             Effect::Call(CallEffect::Status(status)) => {
+                self.call.break_off();
                 self.call.finish_with(status, &MetadataMap::new());
                 self.out.fail(status)?;
                 return Err(Ended::Broken);

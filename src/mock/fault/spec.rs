@@ -271,6 +271,7 @@ impl Fault {
             (Some(messages), _, Position::MidMessage(_)) => Position::MidMessage(messages),
             (Some(0), _, Position::Start) => Position::Headers,
             (Some(messages), ..) => Position::Messages(messages),
+            (None, Some(0), _) => Position::Headers,
             (None, Some(bytes), _) => Position::Bytes(bytes),
             (None, None, position) => position,
         }

@@ -39,12 +39,17 @@ pub(super) struct Progress {
     pub(super) status: Option<Box<Status>>,
     /// The faults that happened to it.
     pub(super) faults: Option<Box<Vec<String>>>,
+    /// While faults have a hand on its answer: how it ended for what serves it, once it has.
+    broken: Option<Box<Told>>,
     /// Whether a secret stub was meant, though it does not serve the call.
     secret: bool,
     /// Counted in the journal's size.
     size: usize,
     place: Place,
 }
+
+/// How a call ended for what serves it, which is not how it ended before the answer has gone out.
+type Told = Option<(Outcome, Option<Box<Status>>)>;
 
 /// Where a record is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +78,12 @@ impl Progress {
     /// Whether messages are kept: a call without room in the journal has none left once it is known what serves it.
     fn keeps(&self) -> bool {
         self.place != Place::Dropped || (self.server.is_none() && self.ended.is_none())
+    }
+
+    fn end(&mut self, outcome: Outcome, status: Option<Box<Status>>) {
+        self.ended = Some((Instant::now(), outcome));
+        self.status = status;
+        self.decoded = None;
     }
 
     fn grow(&mut self, bytes: usize) -> usize {
@@ -225,12 +236,36 @@ impl Call {
     fn end(&self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
         let mut progress = self.progress();
         if progress.ended.is_none() {
-            progress.ended = Some((Instant::now(), outcome));
-            progress.status = status();
-            progress.decoded = None;
+            match &mut progress.broken {
+                Some(told) => drop(told.get_or_insert_with(|| (outcome, status()))),
+                None => progress.end(outcome, status()),
+            }
         }
         drop(progress);
         self.tell();
+    }
+
+    /// Faults have a hand on its answer: what serves it does not end the record, until the answer [has gone
+    /// out](Self::has_gone_out) or was [broken off](Self::break_off).
+    pub(crate) fn hand_over(&self) {
+        self.progress().broken = Some(Box::default());
+    }
+
+    /// Ends the record as what serves it has told.
+    pub(crate) fn has_gone_out(&self) {
+        let mut progress = self.progress();
+        if let Some(told) = progress.broken.take()
+            && let Some((outcome, status)) = *told
+        {
+            progress.end(outcome, status);
+        }
+        drop(progress);
+        self.tell();
+    }
+
+    /// Whatever serves it has told nothing. It is to be [finished](Self::finish) otherwise.
+    pub(crate) fn break_off(&self) {
+        self.progress().broken = None;
     }
 
     /// The journal has no room for it: how many bytes are free by that. It records messages no longer, once it is known
