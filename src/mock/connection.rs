@@ -22,7 +22,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
-use tokio::time::Instant;
+use tokio::{
+    task::{AbortHandle, JoinHandle},
+    time::Instant,
+};
 
 /// Who connected.
 #[derive(Debug)]
@@ -171,6 +174,30 @@ struct Duties {
     last_stream: u32,
     /// The last stream that is answered.
     answered: Option<u32>,
+    tasks: Tasks,
+}
+
+/// The tasks of the calls, by their streams: those that run, and some that have ended.
+#[derive(Default)]
+struct Tasks {
+    all: Vec<(u32, AbortHandle)>,
+    /// How many may be kept before those that have ended are looked for.
+    room: usize,
+}
+
+impl Tasks {
+    fn add(&mut self, stream: u32, task: &JoinHandle<()>) {
+        if self.all.len() >= self.room {
+            self.all.retain(|(_, task)| !task.is_finished());
+            self.room = (2 * self.all.len()).max(16);
+        }
+        self.all.push((stream, task.abort_handle()));
+    }
+
+    fn abort_above(&self, last: u32) {
+        let above = self.all.iter().filter(|(stream, _)| *stream > last);
+        above.for_each(|(_, task)| task.abort());
+    }
 }
 
 impl Connected<'_> {
@@ -218,7 +245,8 @@ impl Connected<'_> {
             }
             let (connection, line) = (Arc::clone(self.connection), Arc::clone(self.line));
             let serving = Serving::new(self.service);
-            tokio::spawn(async move { serving.0.serve(connection, line, request, respond).await });
+            let task = async move { serving.0.serve(connection, line, request, respond).await };
+            duties.tasks.add(stream, &tokio::spawn(task));
         }
     }
 
@@ -246,7 +274,8 @@ impl Connected<'_> {
             let said = frame::go_away(last, go_away.reason, &go_away.debug_data);
             let frames = &self.line.frames;
             frames.ask(|rewriter| rewriter.replace_farewell(said, last));
-            duties.answered.get_or_insert(last);
+            let last = *duties.answered.get_or_insert(last);
+            duties.tasks.abort_above(last);
         }
         if go_away.abrupt {
             http2.abrupt_shutdown(go_away.reason);

@@ -71,6 +71,16 @@ impl MockServer {
         ScopedFault(self.inject(fault))
     }
 
+    /// Takes all faults away; those of a cluster from this server only.
+    pub(super) fn forget_faults(&self) {
+        for fault in self.service.faults.all().iter() {
+            if !fault.shared {
+                fault.retire();
+            }
+            Injected::new(self).remove(fault);
+        }
+    }
+
     fn refuse(&self, fault: &Arc<Placed>) {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.refuse();

@@ -175,7 +175,11 @@ impl Intake<'_> {
         if caught(|| self.faults.need_messages(call)).map_err(fault_panicked)? {
             return Ok(None);
         }
-        self.plan(call, true, planned)?;
+        match self.plan(call, true, planned) {
+            // There is one message, which is recorded first.
+            Err(Refused::Faulted { .. }) if single => return Ok(None),
+            planned => planned?,
+        }
         let known = caught(|| self.registry.before_messages(call, !single));
         match known.map_err(condition_panicked)? {
             Before::Unmatched => Err(Refused::Unmatched { open: true }),

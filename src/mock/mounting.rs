@@ -139,8 +139,9 @@ impl MockServer {
         self.service.backends.add(S::NAME, backend);
     }
 
-    /// Forgets all stubs, services and calls, and what verification would find. Connections stay.
+    /// Forgets all stubs, services, faults and calls, and what verification would find. Connections stay.
     pub fn reset(&self) {
+        self.forget_faults();
         self.service.registry.clear();
         self.service.backends.clear();
         self.service.log.clear();

@@ -254,6 +254,13 @@ impl Service {
         behind: Option<(Arc<Backend>, Box<Parts>)>,
     ) {
         if !breaking.begin().await {
+            drop(breaking);
+            // A message that is on its way is recorded all the same.
+            if let Err(Refused::Faulted { open: true }) = took
+                && let Ok(Some(message)) = reader.next().await
+            {
+                call.record_request(message, reader.was_compressed());
+            }
             return;
         }
         // The fault that was to answer was taken away meanwhile.

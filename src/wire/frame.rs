@@ -66,10 +66,14 @@ fn put_head(out: &mut BytesMut, length: usize, kind: u8, flags: u8, stream: u32)
     out.put_u32(stream);
 }
 
-/// Appends a DATA frame whose payload ends with `padding` + 1 bytes that stand for its padding and the length of it.
+/// Appends a DATA frame whose payload ends with `padding` + 1 bytes that stand for its padding and the length of it. One
+/// that has no room for them, such as the empty one at the end of a stream, stays as it is.
 pub(crate) fn put_padded(out: &mut BytesMut, head: Head, payload: &[u8], padding: u8) {
     let filler = usize::from(padding) + 1;
-    let data = &payload[..payload.len().saturating_sub(filler)];
+    let Some(length) = payload.len().checked_sub(filler) else {
+        return put(out, head.kind, head.flags, head.stream, payload);
+    };
+    let data = &payload[..length];
     put_head(
         out,
         data.len() + filler,

@@ -58,8 +58,8 @@ pub(crate) struct Rewriter {
 enum Farewell {
     #[default]
     Passes,
-    /// This goes out in the place of the next, and no other after it.
-    Replaced(Bytes),
+    /// This goes out in the place of the next, no other after it, and nothing of streams above this one.
+    Replaced(Bytes, u32),
     Said,
 }
 
@@ -161,9 +161,10 @@ impl Rewriter {
     fn say_farewell(&mut self, head: Head, payload: &[u8], out: &mut BytesMut) {
         match std::mem::take(&mut self.farewell) {
             Farewell::Passes => frame::put(out, head.kind, head.flags, head.stream, payload),
-            Farewell::Replaced(farewell) => {
+            Farewell::Replaced(farewell, last_stream) => {
                 out.extend_from_slice(&farewell);
                 self.farewell = Farewell::Said;
+                self.muted_above = Some(last_stream);
             }
             Farewell::Said => self.farewell = Farewell::Said,
         }
@@ -227,11 +228,10 @@ impl Rewriter {
     }
 
     /// This goes out in the place of the next GOAWAY, no other after it, and nothing of streams above the last that it
-    /// tells.
+    /// tells. HEADERS of those must not come any more: they would change the table that later ones refer to.
     pub(crate) fn replace_farewell(&mut self, farewell: Bytes, last_stream: u32) {
         if matches!(self.farewell, Farewell::Passes) {
-            self.farewell = Farewell::Replaced(farewell);
-            self.muted_above = Some(last_stream);
+            self.farewell = Farewell::Replaced(farewell, last_stream);
         }
     }
 

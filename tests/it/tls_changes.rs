@@ -520,12 +520,12 @@ async fn a_request_that_comes_with_a_bad_certificate_never_reaches_anything() {
 }
 
 #[cfg(feature = "aws-lc")]
-fn provider() -> rustls::crypto::CryptoProvider {
+pub(crate) fn provider() -> rustls::crypto::CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
 #[cfg(not(feature = "aws-lc"))]
-fn provider() -> rustls::crypto::CryptoProvider {
+pub(crate) fn provider() -> rustls::crypto::CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 

@@ -114,6 +114,7 @@ impl Breaking {
     {
         let Ok(response) = self.out.unless_gone(answer).await? else {
             // Whatever served the call has recorded why.
+            self.call.settle();
             return Err(Ended::Broken);
         };
         let (parts, mut body) = response.into_parts();
@@ -171,6 +172,7 @@ impl Breaking {
         self.out.headers(head)?;
         self.out.write(mangle::page(status)).await?;
         self.out.end()?;
+        self.out.finish().await?;
         Err(Ended::Broken)
     }
 
@@ -232,7 +234,8 @@ impl Breaking {
 
 impl Drop for Breaking {
     fn drop(&mut self) {
-        self.call.settle();
+        // Its task was ended before the answer had gone out.
+        self.call.unsettle();
     }
 }
 

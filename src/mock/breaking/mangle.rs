@@ -47,9 +47,12 @@ pub(super) fn headers<B>(mangle: &Mangle, response: &mut Response<B>, status: Op
             headers.insert(OVERSIZED, value.expect("letters are a header's value"));
         }
         Mangle::StatusInHeaders => {
-            let known = status.and_then(|status| status.get(STATUS));
-            let ok = HeaderValue::from_static("0");
-            headers.insert(STATUS, known.cloned().unwrap_or(ok));
+            headers.insert(STATUS, HeaderValue::from_static("0"));
+            for key in STATUS_KEYS {
+                if let Some(known) = status.and_then(|status| status.get(&key)) {
+                    headers.insert(key, known.clone());
+                }
+            }
         }
         _ => {}
     }

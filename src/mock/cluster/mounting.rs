@@ -76,10 +76,14 @@ impl MockCluster {
         }
     }
 
-    /// Forgets all stubs, services and calls, also of single servers, and what verification would find. Connections, groups
+    /// Forgets all stubs, services, faults and calls, also of single servers, and what verification would find. Connections, groups
     /// and partitions stay.
     pub fn reset(&self) {
         self.registry.clear();
+        let faults = self
+            .iter()
+            .flat_map(|server| server.service.faults.all().to_vec());
+        faults.for_each(|fault| fault.retire());
         self.iter().for_each(MockServer::reset);
     }
 }

@@ -118,10 +118,12 @@ impl Placed {
     }
 
     fn may_strike(&self, call: &Call) -> bool {
-        let named = self.when.method.as_ref();
-        self.is_about_calls()
-            && named.is_none_or(|method| method.names(call.full_name()))
-            && self.is_of_connection(call.connection_id())
+        let concerns = match &self.when.method {
+            Some(method) => method.names(call.full_name()),
+            // A client's look-up of the schema is none of the test's calls.
+            None => !call.is_builtin(),
+        };
+        concerns && self.is_about_calls() && self.is_of_connection(call.connection_id())
     }
 
     fn is_of_connection(&self, id: u64) -> bool {
@@ -183,6 +185,11 @@ impl Placed {
             nth,
             dice: Mutex::new(dice),
         })
+    }
+
+    /// It is taken away for good: what waits for it goes on.
+    pub(crate) fn retire(&self) {
+        self.barrier.remove();
     }
 
     /// A connection has ended: what was counted for it is not needed any more.

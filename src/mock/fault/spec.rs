@@ -41,7 +41,8 @@ use std::{fmt, panic::Location};
 /// # When
 ///
 /// Without further words it happens to every call, or to every connection: those that are open when it is injected and those
-/// that come. The conditions narrow that, and all of several must hold. They are asked in this order: method, connection and
+/// that come. Calls of the mock's own services are in no list of calls, and get only faults that name their
+/// [method](Self::method): a client's look-up of the schema is none of the test's calls. The conditions narrow that, and all of several must hold. They are asked in this order: method, connection and
 /// matchers; then the count of calls; then the dice; then how often it may happen. So `nth_call(3)` is the third of the calls
 /// that the method and the matchers accept.
 ///
@@ -269,7 +270,7 @@ impl Fault {
             self.position,
         ) {
             (Some(messages), _, Position::MidMessage(_)) => Position::MidMessage(messages),
-            (Some(0), _, Position::Start) => Position::Headers,
+            (Some(0), _, Position::Start) | (None, Some(0), _) => Position::Headers,
             (Some(messages), ..) => Position::Messages(messages),
             (None, Some(bytes), _) => Position::Bytes(bytes),
             (None, None, position) => position,

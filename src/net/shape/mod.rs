@@ -236,6 +236,12 @@ impl Lane {
         }
     }
 
+    /// Whether bytes or the end may be given out.
+    pub(crate) fn has_next(&self) -> bool {
+        let end = matches!(self.ready.front(), Some(Load::End(_)));
+        self.front().is_some() || (end && self.allowed() > 0)
+    }
+
     /// The next distortion that was reached for the first time. It stands still until it [takes effect](Self::effect).
     pub(crate) fn take_hit(&mut self) -> Option<(u64, OnHit)> {
         self.stages.iter_mut().find_map(Stage::take_hit)

@@ -39,6 +39,17 @@ pub(crate) struct Shaped {
     timer: Option<Pin<Box<Sleep>>>,
     /// Why bytes that were taken already could not be written.
     failed: Option<io::Error>,
+    /// Whether the reader, and what the writer, was told to wait for: one way's poll may bring about what the other waits for.
+    reader_waits: bool,
+    writer_waits: Option<Awaited>,
+}
+
+/// What a writer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// All that was written has passed.
+    Empty,
+    Room,
 }
 
 impl Shaped {
@@ -51,6 +62,8 @@ impl Shaped {
             holds: Vec::new(),
             timer: None,
             failed: None,
+            reader_waits: false,
+            writer_waits: None,
         };
         (shaped, shape)
     }
@@ -125,9 +138,28 @@ impl Shaped {
                 continue;
             }
             if !self.poll_holds(cx) && !self.poll_timer(due, cx) {
-                return;
+                return self.wake_the_other();
             }
         }
+    }
+
+    /// Wakes whoever was told to wait and need not any more: the timer that would have done it has been heard already.
+    fn wake_the_other(&mut self) {
+        let ways = self.shape.lock();
+        let readable = self.reader_waits && ways.into.has_next();
+        let writable = match self.writer_waits {
+            None => false,
+            Some(Awaited::Empty) => ways.out.is_empty(),
+            Some(Awaited::Room) => ways.out.room() > 0,
+        };
+        drop(ways);
+        for (way, wakes) in [(Way::In, readable), (Way::Out, writable)] {
+            if let (true, Some(waker)) = (wakes, &self.known[way as usize]) {
+                waker.wake_by_ref();
+            }
+        }
+        self.reader_waits &= !readable;
+        self.writer_waits = self.writer_waits.filter(|_| !writable);
     }
 
     /// Whether anything takes effect now.
@@ -160,6 +192,7 @@ impl Shaped {
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.reader_waits = false;
         loop {
             self.drive(cx);
             let mut ways = self.shape.lock();
@@ -179,12 +212,14 @@ impl Shaped {
                 return Poll::Ready(read);
             }
             if !idle {
+                self.reader_waits = true;
                 return Poll::Pending;
             }
         }
     }
 
     fn write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.writer_waits = None;
         self.drive(cx);
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Err(error));
@@ -195,6 +230,7 @@ impl Shaped {
         }
         let room = ways.out.room();
         if room == 0 {
+            self.writer_waits = Some(Awaited::Room);
             return Poll::Pending;
         }
         let mut piece = BytesMut::new();
@@ -319,6 +355,7 @@ impl AsyncWrite for Shaped {
         if ready!(closed)?.is_some() {
             return Poll::Ready(Ok(()));
         }
+        this.writer_waits = None;
         this.drive(cx);
         if let Some(error) = this.failed.take() {
             return Poll::Ready(Err(error));
@@ -327,6 +364,7 @@ impl AsyncWrite for Shaped {
         if empty {
             return Pin::new(&mut this.stream).poll_shutdown(cx);
         }
+        this.writer_waits = Some(Awaited::Empty);
         Poll::Pending
     }
 }
