@@ -172,6 +172,8 @@ struct Duties {
     settings: bool,
     /// The last stream that came.
     last_stream: u32,
+    /// Whether it has said good-bye.
+    leaving: bool,
     /// The last stream that is answered.
     answered: Option<u32>,
     tasks: Tasks,
@@ -223,6 +225,7 @@ impl Connected<'_> {
                     Wish::Cut => return Ok(()),
                     Wish::Leave => {
                         http2.graceful_shutdown();
+                        duties.leaving = true;
                         wish.set(self.wishes.next());
                         continue;
                     }
@@ -272,11 +275,16 @@ impl Connected<'_> {
         if !go_away.graceful {
             let last = go_away.last_stream.unwrap_or(duties.last_stream);
             let said = frame::go_away(last, go_away.reason, &go_away.debug_data);
-            let frames = &self.line.frames;
-            frames.ask(|rewriter| rewriter.replace_farewell(said, last));
+            let leaving = duties.leaving;
+            self.line.frames.ask(|rewriter| match leaving {
+                // `h2` says it once.
+                true => rewriter.insert_farewell(&said, last),
+                false => rewriter.replace_farewell(said, last),
+            });
             let last = *duties.answered.get_or_insert(last);
             duties.tasks.abort_above(last);
         }
+        duties.leaving = true;
         if go_away.abrupt {
             http2.abrupt_shutdown(go_away.reason);
         } else {

@@ -54,6 +54,8 @@ pub(crate) struct TakenIn {
 #[derive(Default)]
 struct Planned {
     made: bool,
+    /// Whether the call is in the journal.
+    added: bool,
     plan: Option<Box<Plan>>,
 }
 
@@ -153,11 +155,11 @@ impl Intake<'_> {
         if (!single || self.forwards)
             && let Some(took) = self.choose_by_headers(call, single, planned).transpose()
         {
-            self.log.add(call.clone());
+            self.add(call, planned);
             return took;
         }
         if streams {
-            self.log.add(call.clone());
+            self.add(call, planned);
             return self.take_stream(call, reader, planned).await;
         }
         let taken = self.take_single(call, reader, planned).await?;
@@ -210,14 +212,8 @@ impl Intake<'_> {
         reader: &mut Reader,
         planned: &mut Planned,
     ) -> Result<Taken, Refused> {
-        let mut added = false;
-        let mut add = || {
-            if !std::mem::replace(&mut added, true) {
-                self.log.add(call.clone());
-            }
-        };
         if call.has_request() {
-            add();
+            self.add(call, planned);
         }
         loop {
             match reader.next().await {
@@ -229,17 +225,17 @@ impl Intake<'_> {
                 }
                 Ok(Some(message)) => {
                     let recorded = self.record(call, message, reader);
-                    add();
+                    self.add(call, planned);
                     recorded?;
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    add();
+                    self.add(call, planned);
                     return Err(Refused::Broken(error));
                 }
             }
         }
-        add();
+        self.add(call, planned);
         if !call.has_request() && call.shape().is_some() && !self.forwards {
             let text = format!("no request message in a {} call", shape_name(call));
             return Err(Refused::With(Box::new(Status::internal(text))));
@@ -274,8 +270,32 @@ impl Intake<'_> {
         }
     }
 
+    fn add(&self, call: &Call, planned: &mut Planned) {
+        if !std::mem::replace(&mut planned.added, true) {
+            self.log.add(call.clone());
+        }
+    }
+
+    /// What takes a call after all that a fault was to answer. Its messages may be still to come, if it is `open`.
+    pub(crate) async fn take_after_all(
+        &self,
+        call: &Call,
+        open: bool,
+        reader: &mut Reader,
+    ) -> Took {
+        if !open {
+            return self.take_now(call, false).map(|taken| (taken, false));
+        }
+        let mut planned = Planned {
+            made: true,
+            added: true,
+            plan: None,
+        };
+        self.choose(call, None, reader, &mut planned).await
+    }
+
     /// The stub that takes a call whose messages are known.
-    pub(crate) fn take_now(&self, call: &Call, open: bool) -> Result<Taken, Refused> {
+    fn take_now(&self, call: &Call, open: bool) -> Result<Taken, Refused> {
         let taken = caught(|| self.registry.take(call)).map_err(condition_panicked)?;
         taken.ok_or(Refused::Unmatched { open })
     }

@@ -265,7 +265,7 @@ impl Service {
         }
         // The fault that was to answer was taken away meanwhile.
         if let Err(Refused::Faulted { open }) = took {
-            took = intake.take_now(&call, open).map(|taken| (taken, open));
+            took = intake.take_after_all(&call, open, &mut reader).await;
             if let (Err(Refused::Unmatched { .. }), Some((backend, parts))) = (&took, behind) {
                 let passing = Passing {
                     call,

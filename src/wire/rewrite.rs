@@ -235,6 +235,14 @@ impl Rewriter {
         }
     }
 
+    /// This goes out beside whatever was said, no other after it, and nothing of streams above.
+    pub(crate) fn insert_farewell(&mut self, farewell: &[u8], last_stream: u32) {
+        self.extra.extend_from_slice(farewell);
+        self.farewell = Farewell::Said;
+        let last = self.muted_above.unwrap_or(last_stream).min(last_stream);
+        self.muted_above = Some(last);
+    }
+
     /// Goes out between two frames.
     pub(crate) fn insert(&mut self, bytes: &[u8]) {
         self.extra.extend_from_slice(bytes);

@@ -18,6 +18,7 @@ mod compression;
 mod config;
 mod connection;
 mod deadlines;
+mod faults_jitter;
 mod faults_rpc;
 mod front_door;
 mod grpcio;

@@ -119,7 +119,8 @@ impl Breaking {
         };
         let (parts, mut body) = response.into_parts();
         let mut head = Response::from_parts(parts, ());
-        if body.is_end_stream() && self.plan.is_done() {
+        self.steps(Position::Answer).await?;
+        if body.is_end_stream() && !self.plan.concerns_status() {
             self.call.settle();
             return Ok(self.out.headers_only(head)?);
         }
@@ -161,7 +162,7 @@ impl Breaking {
             self.done.push(strike);
         }
         if self.plan.lies_about_compression() {
-            mangle::announce_gzip(&mut head);
+            mangle::announce_compression(&mut head);
         }
         self.out.headers(head)?;
         self.steps(Position::Headers).await

@@ -63,10 +63,13 @@ pub(super) fn page(status: http::StatusCode) -> Bytes {
     format!("<html><body><h1>{status}</h1></body></html>\n").into()
 }
 
-/// The headers say that messages may be compressed.
-pub(super) fn announce_gzip<B>(response: &mut Response<B>) {
-    let gzip = HeaderValue::from_static("gzip");
-    response.headers_mut().insert(GRPC_ENCODING, gzip);
+/// The headers say that messages may be compressed, whatever way they are.
+pub(super) fn announce_compression<B>(response: &mut Response<B>) {
+    let told = response.headers_mut().entry(GRPC_ENCODING);
+    let told = told.or_insert(HeaderValue::from_static("gzip"));
+    if told == "identity" {
+        *told = HeaderValue::from_static("gzip");
+    }
 }
 
 /// What becomes of a message with its prefix.

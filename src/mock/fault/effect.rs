@@ -58,6 +58,8 @@ pub(crate) enum Mangle {
 pub(crate) enum Position {
     /// Before anything is sent.
     Start,
+    /// Once the answer is there, before anything of it is sent.
+    Answer,
     /// After the headers.
     Headers,
     /// After so many messages.

@@ -29,7 +29,7 @@ impl Fault {
     /// ```
     pub fn reset(reason: Reason) -> Self {
         let name = format!("Fault::reset({reason:?})");
-        Self::call(name, CallEffect::Reset(reason))
+        Self::call(name, CallEffect::Reset(reason)).at(Position::Answer)
     }
 
     /// Resets the call's stream when its headers are sent.

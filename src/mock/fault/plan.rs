@@ -26,9 +26,15 @@ impl Plan {
         self.steps.iter().any(|strike| strike.fault.answers())
     }
 
-    /// Whether nothing is left of it.
-    pub(crate) fn is_done(&self) -> bool {
-        self.steps.is_empty() && self.frames.is_empty()
+    /// Whether anything is left of it that concerns an answer of nothing but a status.
+    pub(crate) fn concerns_status(&self) -> bool {
+        self.steps.iter().any(|strike| match mangle(strike) {
+            Some(mangle) => mangle.is_of_headers() || mangle.is_of_trailers(),
+            None => matches!(
+                strike.fault.position,
+                Position::Headers | Position::Trailers
+            ),
+        })
     }
 
     /// The next thing that happens at this place.
@@ -96,7 +102,8 @@ pub(crate) fn mangle(strike: &Strike) -> Option<&Mangle> {
 fn order(position: Position) -> (u8, u64) {
     match position {
         Position::Start => (0, 0),
-        Position::Headers => (1, 0),
+        Position::Answer => (1, 0),
+        Position::Headers => (1, 1),
         Position::Messages(n) => (2, n.saturating_mul(2)),
         Position::MidMessage(n) => (2, n.saturating_mul(2).saturating_add(1)),
         Position::Bytes(n) => (2, n),

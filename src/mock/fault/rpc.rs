@@ -9,7 +9,7 @@ use tonic::Status;
 
 /// RPC: the answer to a call is late, or wrong.
 impl Fault {
-    /// Holds the answer back this long, on tokio's clock: a `Duration`, or a [`Delay`]. What serves the call is asked after it; with
+    /// Holds the answer back this long, on tokio's clock: a `Duration`, or a [`Delay`]. Its stub is chosen before, and its closure runs after; with
     /// [`after_messages`](Self::after_messages) the answer stops there for so long.
     ///
     /// ```

@@ -115,6 +115,9 @@ impl Fault {
     }
 
     /// Only calls that the matcher accepts, as in [`Stub::when`](crate::Stub::when). All of several must accept.
+    ///
+    /// If it looks at messages they are waited for: the first of a call that streams both ways, and all of one whose client
+    /// streams, before anything is answered.
     #[track_caller]
     pub fn when(mut self, matcher: impl Matcher + 'static) -> Self {
         self.when.conditions.push(Condition {
@@ -270,7 +273,9 @@ impl Fault {
             self.position,
         ) {
             (Some(messages), _, Position::MidMessage(_)) => Position::MidMessage(messages),
-            (Some(0), _, Position::Start) | (None, Some(0), _) => Position::Headers,
+            (Some(0), _, Position::Start | Position::Answer) | (None, Some(0), _) => {
+                Position::Headers
+            }
             (Some(messages), ..) => Position::Messages(messages),
             (None, Some(bytes), _) => Position::Bytes(bytes),
             (None, None, position) => position,
@@ -294,6 +299,16 @@ impl Fault {
         conditions.try_for_each(|condition| condition.prepare(method))
     }
 
+    /// Whether it is told to happen somewhere else than its name says.
+    fn says_itself_where(&self) -> bool {
+        let (messages, bytes) = (self.when.after_messages, self.when.after_bytes);
+        match self.position {
+            Position::Start | Position::Answer => false,
+            Position::MidMessage(_) => bytes.is_some(),
+            _ => messages.is_some() || bytes.is_some(),
+        }
+    }
+
     /// What is wrong with it, for a server with or without TLS.
     pub(crate) fn check(&self, tls: bool) -> Result<(), String> {
         if let Some(mistake) = &self.mistake {
@@ -306,8 +321,15 @@ impl Fault {
         if when.nth_call.is_some() && when.nth_on_connection.is_some() {
             return Err("it counts calls in two ways: say one".to_owned());
         }
+        let counted = [when.nth_call, when.nth_on_connection, when.connection];
+        if counted.into_iter().flatten().any(|nth| nth.most() == 0) {
+            return Err("calls and connections are counted from 1".to_owned());
+        }
         let late = when.after_messages.is_some() || when.after_bytes.is_some();
         match &self.effect {
+            Effect::Call(CallEffect::Reset(_)) if self.says_itself_where() => Err(
+                "it says itself where in the answer it happens: use `Fault::reset`".to_owned(),
+            ),
             Effect::Refusal if when.is_about_anything() => Err(
                 "a dial is refused before the server knows anything of it, so it has no condition; use \
                  `Fault::close_on_accept` for some connections and not for others"
