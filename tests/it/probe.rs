@@ -67,7 +67,9 @@ pub(crate) async fn dial(server: &MockServer) -> Box<dyn Duplex> {
         Address::Unix(path) => Box::new(UnixStream::connect(path).await.expect("a connection")),
         Address::Tcp { host, port, .. } => {
             let stream = TcpStream::connect((host.as_str(), *port)).await;
-            Box::new(stream.expect("a connection"))
+            let stream = stream.expect("a connection");
+            stream.set_nodelay(true).expect("a socket");
+            Box::new(stream)
         }
         _ => panic!("nobody else can dial that"),
     };
