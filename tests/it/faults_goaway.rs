@@ -1,10 +1,9 @@
 //! GOAWAY by a fault: its frame, what is answered after it, and when the connection ends.
 
+use crate::ask::{ask, h2};
 use crate::faults_stream::{channel, reasons};
 use crate::judges::request;
-use crate::probe::{
-    ACK, DATA, Frame, GOAWAY, PING, Probe, RST_STREAM, Wire, ask, data, framed, h2, said,
-};
+use crate::probe::{ACK, DATA, Frame, GOAWAY, PING, Probe, RST_STREAM, Wire, data, framed, said};
 use crate::support::{echo, within};
 use echo::parrot_client::ParrotClient;
 use pretty_assertions::assert_eq;
@@ -35,10 +34,14 @@ fn is_farewell(frame: &Frame) -> bool {
 fn farewells(frames: &[Frame]) -> Vec<(u32, u32, String)> {
     let told = |one: &Frame| {
         assert_eq!((one.flags, one.stream), (0, 0));
-        let text = String::from_utf8(one.payload[8..].to_vec()).unwrap();
+        let text = String::from_utf8(one.payload[8..].to_vec()).expect("text");
         (one.number(0), one.number(4), text)
     };
-    frames.iter().filter(|one| is_farewell(one)).map(told).collect()
+    frames
+        .iter()
+        .filter(|one| is_farewell(one))
+        .map(told)
+        .collect()
 }
 
 #[tokio::test]
@@ -63,7 +66,11 @@ async fn one_farewell_goes_out_calls_before_it_are_answered_and_later_ones_are_n
             gate.release(1);
             let frames = probe.rest().await;
             assert_eq!(data(&frames, 1), framed(&said("hi")), "{wire:?}");
-            assert!(frames.iter().all(|one| one.stream <= 1 && one.kind != GOAWAY));
+            assert!(
+                frames
+                    .iter()
+                    .all(|one| one.stream <= 1 && one.kind != GOAWAY)
+            );
             assert_eq!(server.calls().len(), 1);
             assert_eq!(within(server.calls()[0].ended()).await, Outcome::Ok);
             within(async {
@@ -85,14 +92,19 @@ async fn an_abrupt_farewell_is_the_last_that_is_heard() {
             let mut probe = Probe::settled(&server).await;
             probe.call(1, SQUAWK, &said("x")).await;
             within(gate.arrived(1)).await;
-            let go_away = GoAway::new(Reason::INTERNAL_ERROR).debug_data("bye").abrupt();
+            let go_away = GoAway::new(Reason::INTERNAL_ERROR)
+                .debug_data("bye")
+                .abrupt();
             let go_away = match last {
                 Some(last) => go_away.last_stream_id(last),
                 None => go_away,
             };
             server.inject(Fault::go_away(go_away));
             let frames = probe.rest().await;
-            assert_eq!(farewells(&frames), [(last.unwrap_or(1), 2, "bye".to_owned())]);
+            assert_eq!(
+                farewells(&frames),
+                [(last.unwrap_or(1), 2, "bye".to_owned())]
+            );
             assert!(frames.iter().all(|one| one.stream == 0), "{frames:?}");
             assert_eq!(within(server.calls()[0].ended()).await, Outcome::Dropped);
         }
@@ -187,7 +199,12 @@ async fn headers_after_a_farewell_are_still_understood() {
 #[tokio::test]
 async fn a_farewell_comes_in_the_middle_of_the_answer_that_it_was_placed_in() {
     for wire in Wire::ALL {
-        let at = [(None, 0), (Some((0, false)), 0), (Some((2, false)), 16), (Some((9, true)), 9)];
+        let at = [
+            (None, 0),
+            (Some((0, false)), 0),
+            (Some((2, false)), 16),
+            (Some((9, true)), 9),
+        ];
         for (place, sent) in at {
             let (server, ..) = start(wire).await;
             let mut probe = Probe::settled(&server).await;
@@ -203,7 +220,11 @@ async fn a_farewell_comes_in_the_middle_of_the_answer_that_it_was_placed_in() {
             probe.call(3, SPLIT, &said("x")).await;
             let frames = probe.rest().await;
             let farewell = frames.iter().position(is_farewell).expect("a farewell");
-            assert_eq!(data(&frames[..farewell], 3).len(), sent, "{wire:?} {place:?}");
+            assert_eq!(
+                data(&frames[..farewell], 3).len(),
+                sent,
+                "{wire:?} {place:?}"
+            );
             assert_eq!(data(&frames, 3).len(), 24);
             assert_eq!(farewells(&frames), [(3, 0, String::new())]);
             assert!(frames.iter().all(|one| one.kind != RST_STREAM));
@@ -235,7 +256,11 @@ async fn clients_dial_again_after_a_farewell_and_lose_no_call() {
     for go_away in [GoAway::new(Reason::NO_ERROR), GoAway::graceful()] {
         for own in [true, false] {
             let server = Wire::Tcp.start().await;
-            server.mount(Stub::method("Squawk").reply(json!({"message": "hi"})).times(12));
+            server.mount(
+                Stub::method("Squawk")
+                    .reply(json!({"message": "hi"}))
+                    .times(12),
+            );
             server.inject(Fault::go_away(go_away.clone()).nth_call_on_connection(3));
             let client = within(server.client().into_future()).await;
             let mut tonic = ParrotClient::new(channel(&server).await);

@@ -1,8 +1,8 @@
 //! Faults of HTTP/2 connections, to the frame: SETTINGS, windows, PING, and bytes that are no frames.
 
+use crate::ask::{ask, h2};
 use crate::probe::{
-    ACK, DATA, Frame, HEADERS, PING, Probe, SETTINGS, WINDOW_UPDATE, Wire, ask, data, framed, h2,
-    said,
+    ACK, DATA, Frame, HEADERS, PING, Probe, SETTINGS, WINDOW_UPDATE, Wire, data, framed, said,
 };
 use crate::support::within;
 use pretty_assertions::assert_eq;
@@ -17,8 +17,16 @@ const MOST: u16 = 3;
 
 async fn start(wire: Wire) -> MockServer {
     let server = wire.start().await;
-    server.mount(Stub::method("Squawk").reply(json!({"message": "hi"})).times(0..));
-    server.mount(Stub::method("Join").reply(json!({"message": "joined"})).times(0..));
+    server.mount(
+        Stub::method("Squawk")
+            .reply(json!({"message": "hi"}))
+            .times(0..),
+    );
+    server.mount(
+        Stub::method("Join")
+            .reply(json!({"message": "joined"}))
+            .times(0..),
+    );
     server
 }
 
@@ -32,7 +40,11 @@ fn is_acknowledgement(frame: &Frame) -> bool {
 
 /// All settings that there are among these, one map for each frame.
 fn settings(frames: &[Frame]) -> Vec<HashMap<u16, u32>> {
-    frames.iter().filter(|one| is_settings(one)).map(Frame::settings).collect()
+    frames
+        .iter()
+        .filter(|one| is_settings(one))
+        .map(Frame::settings)
+        .collect()
 }
 
 /// A call on this stream is answered as if nothing were wrong.
@@ -56,7 +68,10 @@ async fn the_most_streams_are_in_the_first_settings_and_in_new_ones_on_open_conn
 
         let mut fresh = Probe::open(&server).await;
         let frames = fresh.settle(1).await;
-        let told: Vec<_> = settings(&frames).iter().map(|one| one.get(&MOST).copied()).collect();
+        let told: Vec<_> = settings(&frames)
+            .iter()
+            .map(|one| one.get(&MOST).copied())
+            .collect();
         assert_eq!(told, [Some(3)], "{wire:?}");
         assert_eq!(frames[0].kind, SETTINGS);
         // It is said, and nothing more: streams beyond it are served.
@@ -140,10 +155,21 @@ async fn no_window_is_opened_until_the_fault_is_removed() {
             probe.send(DATA, 0, 1, &whole[..5]).await;
             fill(&mut probe, 1, most - 5, 16_384).await;
             let frames = probe.settle(2).await;
-            assert!(frames.iter().all(|one| one.kind != WINDOW_UPDATE), "{frames:?}");
+            assert!(
+                frames.iter().all(|one| one.kind != WINDOW_UPDATE),
+                "{frames:?}"
+            );
             fault.remove();
-            let update = probe.until(|one| one.kind == WINDOW_UPDATE && one.stream == u32::from(!before_connecting)).await;
-            let opened: u64 = update.iter().filter(|one| one.kind == WINDOW_UPDATE).map(|one| u64::from(one.number(0))).sum();
+            let update = probe
+                .until(|one| {
+                    one.kind == WINDOW_UPDATE && one.stream == u32::from(!before_connecting)
+                })
+                .await;
+            let opened: u64 = update
+                .iter()
+                .filter(|one| one.kind == WINDOW_UPDATE)
+                .map(|one| u64::from(one.number(0)))
+                .sum();
             assert!(opened > 0);
             assert_eq!(fault.active(), 0);
         }
@@ -177,7 +203,9 @@ async fn a_client_stops_after_65_535_bytes_and_goes_on_when_the_fault_is_removed
             }
             let piece = stream.capacity().min(whole.len() - sent);
             assert!(fault.active() == 0 || sent + piece <= 65_535 - used);
-            stream.send_data(whole[sent..sent + piece].to_vec().into(), false).unwrap();
+            stream
+                .send_data(whole[sent..sent + piece].to_vec().into(), false)
+                .unwrap();
             sent += piece;
         }
         stream.send_data(bytes::Bytes::new(), true).unwrap();
@@ -196,21 +224,30 @@ async fn pings_are_not_answered_until_the_fault_is_removed() {
             probe.send(PING, 0, 0, &[number; 8]).await;
             let stream = u32::from(number) * 2 - 1;
             probe.call(stream, SQUAWK, &said("x")).await;
-            let frames = probe.until(|one| one.stream == stream && one.ends_stream()).await;
+            let frames = probe
+                .until(|one| one.stream == stream && one.ends_stream())
+                .await;
             assert!(frames.iter().all(|one| one.kind != PING), "{frames:?}");
         }
         fault.remove();
-        let pongs = probe.until(|one| (one.kind, one.flags) == (PING, ACK) && one.payload == [3; 8]).await;
+        let pongs = probe
+            .until(|one| (one.kind, one.flags) == (PING, ACK) && one.payload == [3; 8])
+            .await;
         let pongs: Vec<_> = pongs.iter().filter(|one| one.kind == PING).collect();
-        assert_eq!(pongs.iter().map(|one| one.payload[0]).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(
+            pongs.iter().map(|one| one.payload[0]).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
         assert_eq!((fault.hits(), fault.active()), (1, 0));
         probe.settle(9).await;
     }
 }
 
 fn numbered(frames: &[Frame]) -> Vec<u64> {
-    let pings = frames.iter().filter(|one| (one.kind, one.flags) == (PING, 0));
-    let number = |one: &Frame| u64::from_be_bytes(one.payload[..].try_into().unwrap());
+    let pings = frames
+        .iter()
+        .filter(|one| (one.kind, one.flags) == (PING, 0));
+    let number = |one: &Frame| u64::from_be_bytes(one.payload[..].try_into().expect("eight bytes"));
     pings.map(number).collect()
 }
 
@@ -222,7 +259,9 @@ async fn exactly_so_many_pings_are_sent_at_once_numbered_from_one() {
             let mut probe = Probe::settled(&server).await;
             let fault = server.inject(Fault::pings(count).method("Squawk").once());
             probe.call(1, SQUAWK, &said("x")).await;
-            let frames = probe.until(|one| one.stream == 1 && one.ends_stream()).await;
+            let frames = probe
+                .until(|one| one.stream == 1 && one.ends_stream())
+                .await;
             assert_eq!(numbered(&frames), (1..=count).collect::<Vec<_>>());
             assert_eq!(fault.hits(), 1);
             assert_served(&mut probe, 3).await;
@@ -233,7 +272,9 @@ async fn exactly_so_many_pings_are_sent_at_once_numbered_from_one() {
         server.inject(Fault::pings(2));
         let mut fresh = Probe::open(&server).await;
         for probe in [&mut open, &mut fresh] {
-            let frames = probe.until(|one| one.kind == PING && one.payload[7] == 2).await;
+            let frames = probe
+                .until(|one| one.kind == PING && one.payload[7] == 2)
+                .await;
             assert_eq!(numbered(&frames), [1, 2]);
         }
     }
@@ -257,7 +298,11 @@ async fn bytes_go_out_as_they_are_between_two_frames_where_they_were_placed() {
         let cases = [
             (Fault::raw_bytes(unknown.clone()), false, 0),
             (Fault::raw_bytes(unknown.clone()).after_messages(0), true, 0),
-            (Fault::raw_bytes(unknown.clone()).after_messages(2), true, 16),
+            (
+                Fault::raw_bytes(unknown.clone()).after_messages(2),
+                true,
+                16,
+            ),
             (Fault::raw_bytes(unknown.clone()).after_bytes(9), true, 9),
             (Fault::raw_bytes(unknown.clone()).after_bytes(24), true, 24),
         ];
@@ -265,11 +310,24 @@ async fn bytes_go_out_as_they_are_between_two_frames_where_they_were_placed() {
             let stream = 1 + 2 * number;
             let fault = server.inject(fault.method("Split"));
             probe.call(stream, "/echo.v1.Echo/Split", &said("x")).await;
-            let frames = probe.until(|one| one.stream == stream && one.ends_stream()).await;
-            let place = frames.iter().position(|one| *one == odd).expect("it went out");
-            assert_eq!(data(&frames[..place], stream).len(), sent, "{wire:?} {number}");
+            let frames = probe
+                .until(|one| one.stream == stream && one.ends_stream())
+                .await;
+            let place = frames
+                .iter()
+                .position(|one| *one == odd)
+                .expect("it went out");
+            assert_eq!(
+                data(&frames[..place], stream).len(),
+                sent,
+                "{wire:?} {number}"
+            );
             let before = &frames[..place];
-            assert_eq!(before.iter().any(|one| one.kind == HEADERS), headers, "{number}");
+            assert_eq!(
+                before.iter().any(|one| one.kind == HEADERS),
+                headers,
+                "{number}"
+            );
             assert_eq!(data(&frames, stream).len(), 24);
             assert_eq!(fault.hits(), 1);
             fault.remove();
@@ -309,7 +367,9 @@ async fn an_invalid_frame_is_exactly_that_and_breaks_clients() {
         let invalid = &frames[frames.len() - 1];
         assert_eq!((invalid.flags, &invalid.payload[..]), (0, &[0][..]));
         let client = within(server.client().into_future()).await;
-        let error = within(client.call("Squawk", json!({})).into_future()).await.unwrap_err();
+        let error = within(client.call("Squawk", json!({})).into_future())
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), Some(Code::Unavailable), "{error}");
         fault.remove();
         let nonsense = server.inject(Fault::raw_bytes(vec![0xFF; 64]).method("Squawk"));

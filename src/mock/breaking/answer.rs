@@ -68,7 +68,7 @@ impl Breaking {
     /// What happens before anything is sent. Whether the call is still to be answered.
     pub(crate) async fn begin(&mut self) -> bool {
         let begun = self.steps(Position::Start).await;
-        self.ended(begun)
+        self.ended(&begun)
     }
 
     /// Sends what serves the call answers, as far as that goes.
@@ -77,16 +77,16 @@ impl Breaking {
         B: Body<Data = Bytes, Error: Into<Status>> + Unpin,
     {
         let sent = self.send_all(answer).await;
-        self.ended(sent);
+        self.ended(&sent);
     }
 
     /// Records how it ended. It is told before whatever serves the call sees it.
-    fn ended(&self, flow: Flow) -> bool {
+    fn ended(&self, flow: &Flow) -> bool {
         match flow {
             Ok(()) => return true,
             Err(Ended::Broken) => {}
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
-                self.finish(self.call.reset_now(reason));
+                self.finish(self.call.reset_now(*reason));
             }
             Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => self.finish(Outcome::Dropped),
         }

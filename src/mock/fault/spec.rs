@@ -269,9 +269,8 @@ impl Fault {
             self.position,
         ) {
             (Some(messages), _, Position::MidMessage(_)) => Position::MidMessage(messages),
-            (Some(0), _, Position::Start) => Position::Headers,
+            (Some(0), _, Position::Start) | (None, Some(0), _) => Position::Headers,
             (Some(messages), ..) => Position::Messages(messages),
-            (None, Some(0), _) => Position::Headers,
             (None, Some(bytes), _) => Position::Bytes(bytes),
             (None, None, position) => position,
         }

@@ -38,7 +38,7 @@ pub(super) struct Progress {
     /// The status that was sent, when it is more than a code.
     pub(super) status: Option<Box<Status>>,
     /// The faults that happened to it.
-    pub(super) faults: Option<Box<Vec<String>>>,
+    pub(super) faults: Option<Vec<String>>,
     /// While faults have a hand on its answer: how it ended for what serves it, once it has.
     broken: Option<Box<Told>>,
     /// Whether a secret stub was meant, though it does not serve the call.
