@@ -286,6 +286,8 @@ impl Connected<'_> {
         }
         duties.leaving = true;
         if go_away.abrupt {
+            // Before `h2` tells them that their streams were reset.
+            duties.tasks.abort_above(0);
             http2.abrupt_shutdown(go_away.reason);
         } else {
             http2.graceful_shutdown();

@@ -1,107 +1,16 @@
 //! Faults of the RPC layer: what goes out for each, to whatever serves the call, and what a stock client makes of it.
 
-use crate::probe::{Answer, Wire, ask, framed, h2, said};
-use crate::services::Real;
-use crate::support::{echo, within};
+use crate::ask::{Answer, ask, h2};
+use crate::faults_target::Target;
+use crate::probe::{Wire, framed};
+use crate::support::within;
 use ::h2::client::SendRequest;
 use bytes::Bytes;
-use echo::echo_server::EchoServer;
 use http::HeaderMap;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::mock::InjectedFault;
-use rpcplugin_testkit::{Call, Code, Fault, MockServer, Outcome, Reply, Status, Stub, json};
+use rpcplugin_testkit::{Call, Code, Fault, MockServer, Outcome, Status};
 use std::time::Duration;
-
-/// What serves the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// A stub with a reply.
-    Unary,
-    /// A stub with three replies.
-    Streaming,
-    /// A stub with a status and nothing else.
-    StatusOnly,
-    /// A service of tonic's, behind the stubs.
-    Service,
-    /// One that answers with a status and nothing else.
-    ServiceStatus,
-    /// The mock's own.
-    Check,
-    /// One that does not end.
-    Watch,
-}
-
-impl Target {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Unary,
-        Self::Streaming,
-        Self::StatusOnly,
-        Self::Service,
-        Self::ServiceStatus,
-        Self::Check,
-        Self::Watch,
-    ];
-
-    pub(crate) async fn start(wire: Wire) -> MockServer {
-        let server = wire.start().await;
-        server.mount(
-            Stub::method("Squawk")
-                .reply(json!({"message": "hi"}))
-                .times(0..),
-        );
-        let words = ["a", "b", "c"].map(|word| json!({"message": word}));
-        server.mount(Stub::method("Split").reply(Reply::stream(words)).times(0..));
-        let gone = Reply::status(Code::NotFound, "gone");
-        server.mount(Stub::method("Parrot/Say").reply(gone).times(0..));
-        server.mount_service(EchoServer::new(Real));
-        server
-    }
-
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Unary => "/echo.v1.Parrot/Squawk",
-            Self::Streaming => "/echo.v1.Echo/Split",
-            Self::StatusOnly => "/echo.v1.Parrot/Say",
-            Self::Service | Self::ServiceStatus => "/echo.v1.Echo/Say",
-            Self::Check => "/grpc.health.v1.Health/Check",
-            Self::Watch => "/grpc.health.v1.Health/Watch",
-        }
-    }
-
-    pub(crate) fn request(self) -> Vec<u8> {
-        match self {
-            Self::Check | Self::Watch => Vec::new(),
-            Self::ServiceStatus => said("fail"),
-            _ => said("x"),
-        }
-    }
-
-    /// The messages of its answer.
-    pub(crate) fn replies(self) -> Vec<Vec<u8>> {
-        match self {
-            Self::Unary => vec![said("hi")],
-            Self::Streaming => ["a", "b", "c"].map(said).to_vec(),
-            Self::StatusOnly | Self::ServiceStatus => Vec::new(),
-            Self::Service => vec![said("real x")],
-            // SERVING.
-            Self::Check | Self::Watch => vec![vec![8, 1]],
-        }
-    }
-
-    /// What it ends with.
-    fn end(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::StatusOnly => Some(("5", "gone")),
-            Self::ServiceStatus => Some(("15", "gone")),
-            Self::Watch => None,
-            _ => Some(("0", "")),
-        }
-    }
-
-    fn is_own(self) -> bool {
-        matches!(self, Self::Check | Self::Watch)
-    }
-}
 
 const PAGE: &[u8] = b"<html><body><h1>503 Service Unavailable</h1></body></html>\n";
 
@@ -321,7 +230,7 @@ impl Seen {
                 .trailers
                 .as_ref()
                 .and_then(status)
-                .or(status(&headers)),
+                .or_else(|| status(&headers)),
             ends_with,
         }
     }
@@ -374,8 +283,7 @@ async fn judge(
         Some(call) if !open => Some(within(call.ended()).await),
         _ => None,
     };
-    let stub = call.and_then(Call::stub);
-    let stub = stub.is_some_and(|stub| stub.contains("faults_rpc"));
+    let stub = call.and_then(Call::stub).is_some();
     let recorded = call.map(|call| {
         call.requests()
             .iter()

@@ -2,6 +2,7 @@
 
 mod address;
 mod architecture;
+mod ask;
 mod auth;
 mod bad_input;
 mod calls;
@@ -18,8 +19,14 @@ mod compression;
 mod config;
 mod connection;
 mod deadlines;
+mod faults_clients;
+mod faults_frames;
+mod faults_goaway;
+mod faults_http2;
 mod faults_jitter;
 mod faults_rpc;
+mod faults_stream;
+mod faults_target;
 mod front_door;
 mod grpcio;
 mod grpcio_tls;

@@ -200,7 +200,8 @@ impl Fault {
     }
 
     /// Answers with this HTTP status and a page of HTML, as a proxy in front of the server does. Clients
-    /// [map it](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md) to a code.
+    /// [map it](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md) to a code; tonic takes the page for a message
+    /// first, and fails the call with `INTERNAL`.
     ///
     /// # Panics
     ///
@@ -228,7 +229,8 @@ impl Fault {
         Self::mangle(name, Mangle::HttpStatus(known))
     }
 
-    /// Says that the next message is compressed by gzip, which it is not.
+    /// Says that the next message is compressed by gzip, which it is not. Clients fail the call with `INTERNAL`, or with
+    /// `UNIMPLEMENTED` when they take no gzip at all (tonic by default).
     ///
     /// ```
     /// # use rpcplugin_testkit::{Code, Fault, MockServer, Stub, json};
