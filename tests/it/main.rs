@@ -14,6 +14,8 @@ mod compression;
 mod config;
 mod connection;
 mod deadlines;
+mod faults_bytes;
+mod faults_probe;
 mod front_door;
 mod grpcio;
 mod grpcio_tls;

@@ -53,6 +53,7 @@ impl Breaking {
         line: &Arc<Line>,
         respond: SendResponse<Bytes>,
     ) -> Self {
+        call.propose_end();
         let (largest, padding) = plan.frames(|fault| call.record_fault(fault));
         Self {
             call,
@@ -83,11 +84,17 @@ impl Breaking {
     fn ended(&self, flow: &Flow) -> bool {
         match flow {
             Ok(()) => return true,
-            Err(Ended::Broken) => {}
+            Err(Ended::Broken) => self.call.end_as_proposed(),
             Err(Ended::Stopped(Stopped::Reset(reason))) => {
+                self.call.forget_proposed_end();
                 self.call.finish(self.call.reset_now(*reason));
             }
-            Err(Ended::Stopped(Stopped::Lost | Stopped::Body(_))) => {
+            Err(Ended::Stopped(Stopped::Lost)) => {
+                self.call.forget_proposed_end();
+                self.call.finish(Outcome::Dropped);
+            }
+            Err(Ended::Stopped(Stopped::Body(_))) => {
+                self.call.end_as_proposed();
                 self.call.finish(Outcome::Dropped);
             }
         }
@@ -105,6 +112,7 @@ impl Breaking {
         let (parts, mut body) = response.into_parts();
         let mut head = Response::from_parts(parts, ());
         if body.is_end_stream() && self.plan.is_done() {
+            self.call.end_as_proposed();
             return Ok(self.out.headers_only(head)?);
         }
         // What happens between headers and trailers needs both.
@@ -152,6 +160,7 @@ impl Breaking {
     }
 
     async fn answer_with_page(&mut self, head: Response<()>, status: http::StatusCode) -> Flow {
+        self.call.forget_proposed_end();
         self.call.finish(Outcome::Faulted);
         self.out.headers(head)?;
         self.out.write(mangle::page(status)).await?;
@@ -206,6 +215,7 @@ impl Breaking {
         if self.done.iter().any(in_headers) {
             trailers = None;
         }
+        self.call.end_as_proposed();
         match trailers.filter(|trailers| !trailers.is_empty()) {
             Some(trailers) => self.out.trailers(trailers)?,
             None => self.out.end()?,
@@ -245,11 +255,13 @@ impl Breaking {
                 self.out.unless_gone(held).await?;
             }
             Effect::Call(CallEffect::Reset(reason)) => {
+                self.call.forget_proposed_end();
                 self.call.finish(Outcome::Faulted);
                 self.out.reset(*reason);
                 return Err(Ended::Broken);
             }
             Effect::Call(CallEffect::Status(status)) => {
+                self.call.forget_proposed_end();
                 self.call.finish_with(status, &MetadataMap::new());
                 self.out.fail(status)?;
                 return Err(Ended::Broken);
@@ -275,6 +287,13 @@ impl Breaking {
             self.call.record_fault(&strike.fault.label);
         }
         self.out.unless_gone(strike.come()).await
+    }
+}
+
+impl Drop for Breaking {
+    fn drop(&mut self) {
+        // Whoever drops it before its end records that.
+        self.call.forget_proposed_end();
     }
 }
 

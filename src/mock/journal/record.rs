@@ -35,6 +35,8 @@ pub(super) struct Progress {
     /// The response's metadata, when it has any.
     pub(super) metadata: Option<Box<MetadataMap>>,
     pub(super) ended: Option<(Instant, Outcome)>,
+    /// How it is to end by whatever serves it, while faults have its answer in their hands.
+    proposed: Option<Box<Proposed>>,
     /// The status that was sent, when it is more than a code.
     pub(super) status: Option<Box<Status>>,
     /// The faults that happened to it.
@@ -45,6 +47,9 @@ pub(super) struct Progress {
     size: usize,
     place: Place,
 }
+
+/// With the status that is sent, when it is more than a code.
+type Proposed = Option<(Outcome, Option<Box<Status>>)>;
 
 /// Where a record is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -223,6 +228,10 @@ impl Call {
 
     fn end(&self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
         let mut progress = self.progress();
+        if let Some(proposed) = &mut progress.proposed {
+            proposed.get_or_insert_with(|| (outcome, status()));
+            return;
+        }
         if progress.ended.is_none() {
             progress.ended = Some((Instant::now(), outcome));
             progress.status = status();
@@ -230,6 +239,24 @@ impl Call {
         }
         drop(progress);
         self.tell();
+    }
+
+    /// From now on its end is proposed only: the answer may be broken on its way out.
+    pub(crate) fn propose_end(&self) {
+        self.progress().proposed = Some(Box::default());
+    }
+
+    /// It ends as it was proposed, if it was.
+    pub(crate) fn end_as_proposed(&self) {
+        let proposed = self.progress().proposed.take();
+        if let Some((outcome, status)) = proposed.and_then(|proposed| *proposed) {
+            self.end(outcome, || status);
+        }
+    }
+
+    /// It does not end as it was proposed.
+    pub(crate) fn forget_proposed_end(&self) {
+        self.progress().proposed = None;
     }
 
     /// The journal has no room for it: how many bytes are free by that. It records messages no longer, once it is known
