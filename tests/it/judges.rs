@@ -32,7 +32,7 @@ fn words() -> impl Stream<Item = EchoRequest> + Send + 'static {
     tokio_stream::iter(["one", "two", "three"]).map(request)
 }
 
-async fn channel(address: &Address) -> Channel {
+pub(crate) async fn channel(address: &Address) -> Channel {
     let uri = match address {
         Address::Unix(path) => format!("unix://{}", path.display()),
         other => other.uri(),
