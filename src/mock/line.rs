@@ -159,6 +159,13 @@ impl Line {
             }
         };
         self.order(duty, done);
+        if !effect.lasts() {
+            // It has its hand on the connection no more.
+            self.lock().retain(|other| !std::ptr::eq(&**other, strike));
+        } else if strike.fault.barrier.is_removed() {
+            // Whoever took it away may have been here before.
+            self.undo(id);
+        }
     }
 
     /// `comes`: whether it comes up to its moment by itself.

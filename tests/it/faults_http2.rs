@@ -381,3 +381,17 @@ async fn an_invalid_frame_is_exactly_that_and_breaks_clients() {
         within(call.into_future()).await.unwrap();
     }
 }
+
+/// What is over with a frame has its hand on nothing afterwards, whatever the connection goes through.
+#[tokio::test]
+async fn what_happens_at_once_leaves_nothing_behind() {
+    let server = MockServer::start().await;
+    server.mount(Stub::any().reply(json!({})));
+    let pings = server.inject(Fault::pings(1).method("Get"));
+    let client = within(server.client().into_future()).await;
+    for _ in 0..100 {
+        let call = client.call("Get", json!({}));
+        within(call.into_future()).await.unwrap();
+    }
+    assert_eq!((pings.hits(), pings.active()), (100, 0));
+}

@@ -15,14 +15,18 @@ async fn all_calls_end(fault: Fault, each_on_its_own: bool) {
     let server = MockServer::builder().seed(7).start().await;
     server.mount(Stub::method("Get").reply(json!({"text": "x".repeat(10)})));
     server.inject(fault);
-    let mut client = within(Client::connect(server.address())).await.unwrap();
+    let mut client = within(Client::connect(server.address()))
+        .await
+        .expect("it listens");
     for _ in 0..150 {
         if each_on_its_own {
-            client = within(Client::connect(server.address())).await.unwrap();
+            client = within(Client::connect(server.address()))
+                .await
+                .expect("it listens");
         }
         within(client.call("Get", json!({})).into_future())
             .await
-            .unwrap();
+            .expect("it is answered");
     }
 }
 
