@@ -1,15 +1,10 @@
-//! Faults in the test's hands: counted, awaited, held, released, taken away, and verified.
+//! Faults in the test's hands: held, released, taken away, and let go by whatever ends.
 
-use crate::faults_probe::{Wire, alone, client, squawk};
+use crate::faults_probe::{Make, Wire, alone, client, dialling, squawk, until};
 use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::{
-    Client, Code, Delay, Fault, MockServer, Outcome, Reason, Status, Stub, json,
-};
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
-use std::{task::Poll, time::Duration};
+use rpcplugin_testkit::{Call, Client, Code, Fault, Outcome, Reason, Status, Stub, json};
+use std::time::Duration;
 use tokio::{runtime::Handle, task::JoinHandle};
 
 const MS: Duration = Duration::from_millis(1);
@@ -18,21 +13,6 @@ type Ended = Result<rpcplugin_testkit::Value, rpcplugin_testkit::Error>;
 
 fn start(client: &Client) -> JoinHandle<Ended> {
     tokio::spawn(client.call("Squawk", json!({})).into_future())
-}
-
-/// Waits until this is so. Nothing tells a test of it.
-async fn until(holds: impl Fn() -> bool) {
-    within(async {
-        while !holds() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-/// Whether it is ready when it is asked once.
-async fn is_ready<F: Future>(mut future: Pin<&mut F>) -> bool {
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await
 }
 
 /// Each call on a connection of its own, so that each can be cut by itself.
@@ -88,7 +68,7 @@ async fn of_five_calls_that_are_held_exactly_the_released_are_cut() {
     }
 }
 
-fn holding() -> [(&'static str, fn() -> Fault); 6] {
+fn holding() -> [(&'static str, Make); 6] {
     [
         ("hold", || Fault::hold().method("Squawk")),
         ("hold, held", || Fault::hold().method("Squawk").held()),
@@ -197,7 +177,7 @@ async fn a_server_ends_while_calls_are_held() {
                     .to("Squawk")
                     .calls()
                     .iter()
-                    .map(rpcplugin_testkit::Call::outcome)
+                    .map(Call::outcome)
                     .collect();
                 assert_eq!(
                     outcomes,
@@ -207,175 +187,6 @@ async fn a_server_ends_while_calls_are_held() {
                 // They have nothing to take away any more.
                 fault.release(1);
                 fault.remove();
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn each_hit_is_told_once_also_to_two_who_wait() {
-    let server = Wire::all()[0].start().await;
-    let caller = client(&server).await;
-    let fault = server.inject(Fault::delay(Duration::ZERO).method("Squawk"));
-    let (mut one, mut two) = (pin!(fault.hit()), pin!(fault.hit()));
-    assert!(!is_ready(one.as_mut()).await && !is_ready(two.as_mut()).await);
-    squawk(&caller).await.unwrap();
-    let ready = [is_ready(one.as_mut()).await, is_ready(two.as_mut()).await];
-    assert_eq!(ready, [true, false]);
-    squawk(&caller).await.unwrap();
-    within(two).await;
-    assert!(!is_ready(pin!(fault.hit())).await);
-    squawk(&caller).await.unwrap();
-    squawk(&caller).await.unwrap();
-    within(fault.hit()).await;
-    within(fault.clone().hit()).await;
-    assert!(!is_ready(pin!(fault.hit())).await);
-    for n in 0..=4 {
-        within(fault.wait_for_hits(n)).await;
-    }
-    assert!(!is_ready(pin!(fault.wait_for_hits(5))).await);
-}
-
-/// The text that it panics with, without the line.
-fn without_line(panic: Box<dyn std::any::Any + Send>) -> String {
-    let text = panic.downcast::<String>().expect("text");
-    let mut told = String::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once("tests/it/faults_barriers.rs:") {
-        told = told + before + "HERE";
-        rest = after.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ':');
-    }
-    told + rest
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_in_vain_is_told_for_what() {
-    let patience = Duration::from_secs(3);
-    let builder = MockServer::builder().memory().patience(patience);
-    let server = builder.start().await;
-    server.mount(Stub::any().reply(json!({})).times(0..));
-    let fault = server.inject(Fault::reset(Reason::CANCEL).method("Get"));
-    server
-        .client()
-        .await
-        .call("Get", json!({}))
-        .await
-        .unwrap_err();
-    fault.hit().await;
-    for (what, told) in [(0, "another hit"), (2, "2 hits")] {
-        let fault = fault.clone();
-        let waiting = tokio::spawn(async move {
-            match what {
-                0 => fault.hit().await,
-                n => fault.wait_for_hits(n).await,
-            }
-        });
-        let panic = waiting.await.unwrap_err().into_panic();
-        assert_eq!(
-            without_line(panic),
-            format!("waited 3s at HERE for {told} of Fault::reset(CANCEL) (HERE), and 1 came")
-        );
-    }
-    let none = server.inject(Fault::hold().method("Get"));
-    let waiting = tokio::spawn(async move { none.wait_for_hits(1).await });
-    let panic = waiting.await.unwrap_err().into_panic();
-    let told = "waited 3s at HERE for 1 hit of Fault::hold (HERE), and 0 came";
-    assert_eq!(without_line(panic), told);
-}
-
-#[tokio::test]
-async fn expected_hits_are_verified() {
-    let cases: [(fn(Fault) -> Fault, u32, Option<&str>); 7] = [
-        (|fault| fault.times(2), 2, None),
-        (
-            |fault| fault.times(1),
-            0,
-            Some("expected exactly 1 hit and got 0"),
-        ),
-        (
-            |fault| fault.times(1),
-            2,
-            Some("expected exactly 1 hit and got 2"),
-        ),
-        (
-            |fault| fault.times(0),
-            1,
-            Some("expected no hits and got 1"),
-        ),
-        (
-            |fault| fault.times(1..),
-            0,
-            Some("expected at least 1 hit and got 0"),
-        ),
-        (
-            |fault| fault.times(1..=2),
-            3,
-            Some("expected 1 to 2 hits and got 3"),
-        ),
-        (|fault| fault, 3, None),
-    ];
-    for (number, (fault, calls, told)) in cases.into_iter().enumerate() {
-        let told = told.map(|told| format!("Fault::hold (HERE) {told}"));
-        for way in ["verify", "drop", "scoped", "removed"] {
-            let builder = MockServer::builder().memory();
-            let server = builder.start().await;
-            server.mount(Stub::any().reply(json!({})).times(0..));
-            let fault = fault(Fault::hold().method("Get"));
-            let scoped =
-                (way == "scoped").then(|| server.inject_scoped(Fault::hold().method("Other")));
-            drop(scoped);
-            let client = server.client().await;
-            let call = async || {
-                for _ in 0..calls {
-                    within(client.call("Get", json!({})).into_future())
-                        .await
-                        .unwrap();
-                }
-            };
-            let problem = match way {
-                "scoped" => {
-                    let fault = server.inject_scoped(fault);
-                    fault.open();
-                    call().await;
-                    catch_unwind(AssertUnwindSafe(|| drop(fault)))
-                        .err()
-                        .map(without_line)
-                }
-                _ => {
-                    let fault = server.inject(fault);
-                    fault.open();
-                    call().await;
-                    if way == "removed" {
-                        fault.remove();
-                    }
-                    None
-                }
-            };
-            match way {
-                "verify" => {
-                    let report = within(server.verify()).await.err();
-                    let problems = report.map(|report| report.problems().to_vec());
-                    let problems: Vec<_> = problems
-                        .into_iter()
-                        .flatten()
-                        .map(|text| without_line(Box::new(text)))
-                        .collect();
-                    assert_eq!(problems, Vec::from_iter(told.clone()), "{number}");
-                }
-                "drop" => {
-                    let dropped = catch_unwind(AssertUnwindSafe(|| drop(server)));
-                    let text = dropped.err().map(without_line);
-                    assert_eq!(text.is_some(), told.is_some(), "{number}");
-                    if let (Some(text), Some(told)) = (text, &told) {
-                        assert!(text.contains(&format!("\n1. {told}\n")), "{text}");
-                    }
-                }
-                "scoped" => {
-                    assert_eq!(problem, told, "{number}");
-                    // It is not verified again.
-                    within(server.verify()).await.unwrap();
-                }
-                _ => within(server.verify()).await.unwrap(),
             }
         }
     }
@@ -396,7 +207,7 @@ async fn a_scoped_fault_is_undone_when_it_drops() {
             let name = format!("{fault:?}");
             let scoped = server.inject_scoped(fault);
             let call = start(&caller);
-            let dialling = tokio::spawn(crate::faults_probe::dialling(&server).connect());
+            let dialling = tokio::spawn(dialling(&server).connect());
             within(scoped.wait_for_hits(1)).await;
             drop(scoped);
             within(call).await.unwrap().unwrap();
@@ -408,161 +219,6 @@ async fn a_scoped_fault_is_undone_when_it_drops() {
             squawk(&client(&server).await).await.unwrap();
         }
     }
-}
-
-/// Which of so many calls are hit, and by what.
-async fn draws(server: MockServer, calls: usize) -> Vec<(bool, bool)> {
-    server.mount(Stub::any().reply(json!({})).times(0..));
-    let late = server.inject(Fault::delay(MS).method("Get").probability(0.2));
-    let bad = server.inject(
-        Fault::status(Status::unavailable(""))
-            .method("Get")
-            .probability(0.05),
-    );
-    let client = server.client().await;
-    let mut hits = Vec::with_capacity(calls);
-    let mut before = (0, 0);
-    for _ in 0..calls {
-        let _ = client.call("Get", json!({})).await;
-        let after = (late.hits(), bad.hits());
-        hits.push((after.0 > before.0, after.1 > before.1));
-        before = after;
-    }
-    hits
-}
-
-#[tokio::test(start_paused = true)]
-async fn dice_are_independent_and_repeat_with_the_seed() {
-    let server = |seed| {
-        MockServer::builder()
-            .memory()
-            .seed(seed)
-            .journal_limit(1 << 20)
-            .start()
-    };
-    let draw = draws(server(1).await, 10_000).await;
-    let count = |hit: fn(&(bool, bool)) -> bool| draw.iter().filter(|draw| hit(draw)).count();
-    let (late, bad) = (count(|draw| draw.0), count(|draw| draw.1));
-    let either = count(|draw| draw.0 || draw.1);
-    // Six standard deviations, of a draw that is always the same.
-    assert!(late.abs_diff(2000) < 240, "{late}");
-    assert!(bad.abs_diff(500) < 131, "{bad}");
-    // A call that is answered by the status is not delayed as well if that comes first: 20 % of the rest, and 5 %.
-    assert!(either.abs_diff(2400) < 256, "{either}");
-    assert_eq!(draws(server(1).await, 500).await, draw[..500]);
-    assert_ne!(draws(server(2).await, 500).await, draw[..500]);
-}
-
-/// The dice that decide are not disturbed by delays that are drawn when their time comes.
-#[tokio::test(start_paused = true)]
-async fn which_calls_are_hit_does_not_depend_on_when_they_come() {
-    let mut drawn = Vec::new();
-    for at_once in [1, 10] {
-        let server = MockServer::builder().memory().seed(5).start().await;
-        server.mount(Stub::any().reply(json!({})).times(0..));
-        let jitter = Delay::uniform(MS..=100 * MS);
-        server.inject(Fault::delay(jitter).after_messages(1).probability(0.5));
-        let client = server.client().await;
-        let mut hits = Vec::new();
-        for _ in 0..100 / at_once {
-            let calls: Vec<_> = (0..at_once)
-                .map(|_| tokio::spawn(client.call("Get", json!({})).into_future()))
-                .collect();
-            for call in calls {
-                call.await.unwrap().unwrap();
-            }
-        }
-        for call in server.calls() {
-            hits.push(call.faults().len());
-        }
-        drawn.push(hits);
-    }
-    assert_eq!(drawn[0], drawn[1]);
-    assert!(drawn[0].contains(&0) && drawn[0].contains(&1));
-}
-
-#[tokio::test]
-async fn the_seed_is_in_the_report_of_whoever_drew() {
-    for (random, fault) in [
-        (true, Fault::hold().method("Get").probability(0.5).times(1)),
-        (
-            true,
-            Fault::latency(Delay::uniform(MS..=2 * MS))
-                .connection(9)
-                .times(1),
-        ),
-        (false, Fault::hold().method("Get").times(1)),
-    ] {
-        let server = MockServer::builder().memory().seed(42).start().await;
-        server.inject(fault);
-        let report = within(server.verify()).await.unwrap_err().to_string();
-        let told =
-            "\ndelays and faults were drawn from a seed: RPCPLUGIN_TESTKIT_SEED=42 repeats them";
-        assert_eq!(report.ends_with(told), random, "{report}");
-    }
-}
-
-#[test]
-fn the_seed_of_the_environment_repeats_the_draw() {
-    let seed = std::path::Path::new("77");
-    crate::process::alone(
-        "faults_barriers::draw_with_77",
-        &[("RPCPLUGIN_TESTKIT_SEED", seed)],
-    );
-}
-
-#[tokio::test(start_paused = true)]
-#[ignore = "run by the test above, in a process of its own"]
-async fn draw_with_77() {
-    let said = MockServer::builder().memory().seed(77).start().await;
-    let expected = draws(said, 300).await;
-    assert_eq!(draws(MockServer::memory().await, 300).await, expected);
-}
-
-#[tokio::test]
-async fn faulted_calls_are_told_in_the_journal() {
-    let server = MockServer::builder().memory().start().await;
-    server.mount(Stub::any().reply(json!({"n": 1})).times(0..));
-    let client = server.client().await;
-    let cases: [(fn() -> Fault, &str); 6] = [
-        (
-            || Fault::reset(Reason::CANCEL),
-            "broken off by a fault · Fault::reset(CANCEL) (HERE)",
-        ),
-        (
-            || Fault::http_status(503),
-            "broken off by a fault {\"n\":1} · Fault::http_status(503) (HERE)",
-        ),
-        (
-            || Fault::status(Status::not_found("no")),
-            "NOT_FOUND · Fault::status(NOT_FOUND) (HERE)",
-        ),
-        (|| Fault::padding(3), "OK {\"n\":1} · Fault::padding (HERE)"),
-        (
-            || Fault::missing_status(),
-            "OK {\"n\":1} · Fault::missing_status (HERE)",
-        ),
-        (
-            || Fault::reset_before_trailers(Reason::CANCEL),
-            "broken off by a fault {\"n\":1} · Fault::reset_before_trailers(CANCEL) (HERE)",
-        ),
-    ];
-    for (fault, told) in cases {
-        let fault = server.inject(fault().method("Get"));
-        let _ = within(client.call("Get", json!({})).into_future()).await;
-        fault.remove();
-        let call = server.calls().pop().unwrap();
-        let line = without_line(Box::new(call.to_string()));
-        assert_eq!(line.split_once(" → ").unwrap().1, told);
-        let label = without_line(Box::new(call.faults().join(" · ")));
-        assert!(told.ends_with(&format!(" · {label}")), "{label}");
-    }
-    let two = [Fault::delay(MS), Fault::delay(MS)].map(|fault| server.inject(fault));
-    client.call("Get", json!({})).await.unwrap();
-    let line = without_line(Box::new(server.calls().pop().unwrap().to_string()));
-    let told = "OK {\"n\":1} · Fault::delay (HERE) · Fault::delay (HERE)";
-    assert_eq!(line.split_once(" → ").unwrap().1, told);
-    assert_eq!(two.map(|fault| fault.hits()), [1, 1]);
 }
 
 /// A thousand connections, each delayed, sliced, flipped or cut: when they are gone nothing is left of them.

@@ -22,13 +22,13 @@ async fn dial(server: &MockServer) -> Result<Client, rpcplugin_testkit::Error> {
 }
 
 async fn assert_refused(server: &MockServer) {
-    let error = dial(server).await.unwrap_err();
+    let error = dial(server).await.expect_err("nobody listens");
     let source =
         std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
     let kind = source.map(io::Error::kind);
     assert_eq!(kind, Some(io::ErrorKind::ConnectionRefused), "{error:?}");
     let squatter = MockServer::builder().address(plaintext(server));
-    let error = squatter.try_start().await.unwrap_err();
+    let error = squatter.try_start().await.expect_err("it is held");
     assert!(error.is_bind(), "{error}");
 }
 

@@ -1,40 +1,35 @@
-//! When faults happen: conditions, counts, order, and mistakes that are told.
+//! When faults happen: methods, counts, and the order of several.
 
-use crate::faults_probe::{Wire, client, mount, squawk};
-use crate::services::Real;
+use crate::faults_probe::{Make, Wire, client, mount, squawk};
 use crate::support::{Transport, echo, echo_schema, within};
-use echo::echo_server::EchoServer;
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::matchers::{field, json_subset, metadata, some_message};
 use rpcplugin_testkit::{
-    Auth, Call, Client, Code, Fault, MockServer, Outcome, Reason, Status, Stub, json,
+    Auth, Client, Code, Fault, MockServer, Outcome, Reason, Status, Stub, json,
 };
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use tonic::{Request, metadata::MetadataValue};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic::Request;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn wire(transport: Transport) -> Wire {
+pub(crate) fn wire(transport: Transport) -> Wire {
     Wire {
         transport,
         secure: false,
     }
 }
 
-fn down() -> Fault {
+pub(crate) fn down() -> Fault {
     Fault::status(Status::unavailable("down"))
 }
 
 /// A schemaless mock that answers everything, and how a call of it ends.
-async fn any_mock() -> MockServer {
+pub(crate) async fn any_mock() -> MockServer {
     let server = MockServer::builder().memory().seed(7).start().await;
     server.mount(Stub::any().reply(json!({})).times(0..));
     server
 }
 
-async fn hit(client: &Client, method: &str) -> bool {
+pub(crate) async fn hit(client: &Client, method: &str) -> bool {
     let call = client.call(method, json!({})).into_future();
     match within(call).await {
         Ok(_) => false,
@@ -113,7 +108,7 @@ async fn a_method_is_named_as_stubs_name_it() {
 /// Which calls of which connection are hit: three calls on the first, then three on the second, then one on the first.
 #[tokio::test]
 async fn calls_and_connections_are_counted() {
-    let cases: [(fn() -> Fault, [u8; 7]); 12] = [
+    let cases: [(Make, [u8; 7]); 12] = [
         (down, [1, 1, 1, 1, 1, 1, 1]),
         (|| down().nth_call(1), [1, 0, 0, 0, 0, 0, 0]),
         (|| down().nth_call(5), [0, 0, 0, 0, 1, 0, 0]),
@@ -176,141 +171,6 @@ async fn of_a_hundred_calls_at_once_exactly_so_many_are_hit() {
             );
             within(server.verify()).await.unwrap();
         }
-    }
-}
-
-/// Who decides by a message decides for all four shapes, for stubs and for services behind the mock.
-#[tokio::test]
-async fn metadata_and_messages_decide_in_all_shapes() {
-    for mounted in [false, true] {
-        for by_message in [false, true] {
-            for transport in Transport::ALL {
-                let server = wire(transport).builder().start().await;
-                if mounted {
-                    server.mount_service(EchoServer::new(Real));
-                } else {
-                    server.mount(Stub::any().reply(json!({"message": "x"})).times(0..));
-                    server.mount(
-                        Stub::method("Chat")
-                            .reply(crate::support::repeat_what_is_said)
-                            .times(0..),
-                    );
-                }
-                let fault = if by_message {
-                    down().when(some_message(json!({"message": "blue"})))
-                } else {
-                    down().when(metadata("x-tenant", "blue"))
-                };
-                let fault = server.inject(fault);
-                let mut client = echo::echo_client::EchoClient::new(client(&server).await);
-                for (colour, hits) in [("red", 0), ("blue", 4), ("green", 4)] {
-                    let codes = codes(&mut client, colour).await;
-                    let code = if colour == "blue" {
-                        Code::Unavailable
-                    } else {
-                        Code::Ok
-                    };
-                    assert_eq!(
-                        codes, [code; 4],
-                        "{transport:?} {mounted} {by_message} {colour}"
-                    );
-                    assert_eq!(fault.hits(), hits);
-                }
-                let faulted: Vec<_> = server
-                    .calls()
-                    .iter()
-                    .filter(|call| !call.faults().is_empty())
-                    .map(Call::outcome)
-                    .collect();
-                assert_eq!(faulted, [Some(Outcome::Status(Code::Unavailable)); 4]);
-                assert!(server.journal().unmatched().is_empty());
-            }
-        }
-    }
-}
-
-/// How a call of each shape ends that says this, and has it in its metadata.
-async fn codes(client: &mut echo::echo_client::EchoClient<Client>, colour: &str) -> [Code; 4] {
-    fn tagged<T>(message: T, colour: &str) -> Request<T> {
-        let mut request = Request::new(message);
-        let value = MetadataValue::try_from(colour).expect("a value");
-        request.metadata_mut().insert("x-tenant", value);
-        request
-    }
-    async fn end<T>(streaming: Result<tonic::Response<tonic::Streaming<T>>, Status>) -> Code {
-        let mut stream = match streaming {
-            Ok(response) => response.into_inner(),
-            Err(status) => return status.code(),
-        };
-        loop {
-            match within(stream.message()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Code::Ok,
-                Err(status) => return status.code(),
-            }
-        }
-    }
-    let said = || crate::judges::request(colour);
-    let one = within(client.say(tagged(said(), colour))).await;
-    let split = within(client.split(tagged(said(), colour))).await;
-    let join = within(client.join(tagged(tokio_stream::iter([said(), said()]), colour))).await;
-    let chat = within(client.chat(tagged(tokio_stream::iter([said(), said()]), colour))).await;
-    let code =
-        |result: Result<(), Status>| result.map_or_else(|status| status.code(), |()| Code::Ok);
-    [
-        code(one.map(drop)),
-        end(split).await,
-        code(join.map(drop)),
-        end(chat).await,
-    ]
-}
-
-/// A client that waits for the response before it says anything else is not kept waiting by a matcher.
-#[tokio::test]
-async fn a_conversation_with_a_service_that_no_schema_knows_is_decided_by_its_first_message() {
-    let server = MockServer::memory().await;
-    server.mount_service(EchoServer::new(Real));
-    let fault = server.inject(down().when(|call: &Call| call.requests().is_empty()));
-    let mut client = echo::echo_client::EchoClient::new(server.client().await);
-    let (words, spoken) = tokio::sync::mpsc::channel(1);
-    let chat = client.chat(tokio_stream::wrappers::ReceiverStream::new(spoken));
-    words.send(crate::judges::request("a")).await.unwrap();
-    let mut replies = within(chat).await.unwrap().into_inner();
-    let reply = within(replies.message()).await.unwrap().unwrap();
-    assert_eq!(reply.message, "real a");
-    drop(words);
-    assert!(within(replies.message()).await.unwrap().is_none());
-    assert_eq!(fault.hits(), 0);
-}
-
-#[tokio::test]
-async fn health_checks_are_hit_by_the_name_of_the_service() {
-    for transport in Transport::ALL {
-        let server = wire(transport).start().await;
-        let held = server.inject(
-            Fault::hold()
-                .method("grpc.health.v1.Health/Check")
-                .when(field("service", "echo.v1.Echo")),
-        );
-        let client = client(&server).await;
-        let check = |service: &str| {
-            let mut health = HealthClient::new(client.clone());
-            let service = service.to_owned();
-            tokio::spawn(async move { health.check(HealthCheckRequest { service }).await })
-        };
-        let hanging = check("echo.v1.Echo");
-        within(held.hit()).await;
-        within(check("")).await.unwrap().unwrap();
-        within(check("echo.v1.Parrot")).await.unwrap().unwrap();
-        squawk(&client).await.unwrap();
-        assert!(!hanging.is_finished());
-        assert_eq!((held.hits(), held.held(), held.active()), (1, 1, 1));
-        held.release(1);
-        within(hanging).await.unwrap().unwrap();
-        assert_eq!((held.held(), held.active()), (0, 0), "{transport:?}");
-        let calls = server.calls_to("grpc.health.v1.Health/Check");
-        let told: Vec<_> = calls.iter().map(|call| call.faults().len()).collect();
-        assert_eq!(told.iter().sum::<usize>(), 1);
     }
 }
 
@@ -422,164 +282,4 @@ async fn calls_that_are_refused_get_no_fault() {
     assert_eq!(error.code(), Some(Code::Unauthenticated));
     assert_eq!((fault.hits() - before, health.hits()), (0, 0));
     assert!(server.calls()[0].faults().is_empty());
-}
-
-#[tokio::test]
-async fn a_matcher_that_panics_fails_its_call_and_verification() {
-    let builder = MockServer::builder().memory().verify_on_drop(false);
-    let server = builder.start().await;
-    server.mount(Stub::any().reply(json!({})).times(0..));
-    let bad = server.inject(down().when(|_: &Call| -> bool { panic!("a bug in the test") }));
-    let client = server.client().await;
-    let error = within(client.call("Get", json!({})).into_future())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.code(), error.status().map(Status::message)),
-        (
-            Some(Code::Internal),
-            Some("a fault's condition panicked: a bug in the test")
-        )
-    );
-    bad.remove();
-    assert!(!hit(&client, "Get").await);
-    let report = within(server.verify()).await.unwrap_err();
-    let problem = report.problems()[0].split(" from ").next().unwrap();
-    assert_eq!(
-        problem,
-        "a fault's condition panicked: a bug in the test, asked about (\"Get\", {})"
-    );
-}
-
-/// The text that injecting panics with.
-fn panic_of(server: &MockServer, fault: Fault) -> String {
-    let injected = catch_unwind(AssertUnwindSafe(|| drop(server.inject(fault))));
-    let panic = injected.expect_err("it panics");
-    let text = panic.downcast::<String>().expect("text");
-    // Where matchers stand.
-    text.split('(')
-        .map(|part| match part.split_once(')') {
-            Some((place, rest)) if place.starts_with("tests/") => format!("HERE){rest}"),
-            _ => part.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join("(")
-}
-
-#[tokio::test]
-async fn mistakes_are_told_word_for_word() {
-    const CALLS: &str =
-        "it happens before any call comes and any byte passes, so it has no condition about those";
-    const REFUSED: &str = "a dial is refused before the server knows anything of it, so it has no condition; use \
-        `Fault::close_on_accept` for some connections and not for others";
-    const ONE: &str = "it is after so many messages and after so many bytes: say one";
-    const TLS: &str = "the server speaks no TLS: build it with `.tls(..)` or `.mtls()`";
-    const NONE: &str = "it is not about a message, and so after none";
-    const FRAMES: &str = "it is about all frames of an answer, and so after nothing";
-    const WAY: &str = "only a fault of the byte stream has a direction";
-    let cases: Vec<(Fault, &str, &str)> = vec![
-        (
-            down().after_messages(1).after_bytes(1),
-            "status(UNAVAILABLE)",
-            ONE,
-        ),
-        (Fault::cut().after_messages(1).after_bytes(1), "cut", ONE),
-        (
-            down().nth_call(1).nth_call_on_connection(1),
-            "status(UNAVAILABLE)",
-            "it counts calls in two ways: say one",
-        ),
-        (Fault::refuse().method("Squawk"), "refuse", REFUSED),
-        (Fault::refuse().connection(1), "refuse", REFUSED),
-        (Fault::refuse().at_most(1), "refuse", REFUSED),
-        (Fault::refuse().probability(0.5), "refuse", REFUSED),
-        (Fault::refuse().held(), "refuse", REFUSED),
-        (Fault::refuse().after_bytes(1), "refuse", REFUSED),
-        (
-            Fault::close_on_accept().method("Squawk"),
-            "close_on_accept",
-            CALLS,
-        ),
-        (Fault::silence().nth_call(1), "silence", CALLS),
-        (
-            Fault::slow_accept(MS).after_messages(0),
-            "slow_accept",
-            CALLS,
-        ),
-        (
-            Fault::max_connections(1).after_bytes(0),
-            "max_connections",
-            CALLS,
-        ),
-        (
-            Fault::tls_failure().when(|_: &Call| true),
-            "tls_failure",
-            CALLS,
-        ),
-        (Fault::tls_failure(), "tls_failure", TLS),
-        (Fault::tls_stall(), "tls_stall", TLS),
-        (
-            Fault::http_status(503).after_messages(1),
-            "http_status(503)",
-            NONE,
-        ),
-        (
-            Fault::content_type("x").after_bytes(1),
-            "content_type",
-            NONE,
-        ),
-        (
-            Fault::missing_status().after_messages(1),
-            "missing_status",
-            NONE,
-        ),
-        (
-            Fault::no_message().after_bytes(1),
-            "no_message",
-            "it is about a message: use `after_messages`",
-        ),
-        (Fault::padding(1).after_messages(1), "padding", FRAMES),
-        (Fault::frame_size(1).after_bytes(1), "frame_size", FRAMES),
-        (Fault::delay(MS).incoming(), "delay", WAY),
-        (Fault::pings(1).outgoing(), "pings", WAY),
-        (
-            down().method("Say"),
-            "status(UNAVAILABLE)",
-            "`Say` is ambiguous: it could be echo.v1.Echo/Say, echo.v1.Parrot/Say",
-        ),
-        (
-            down().method("Echo.Shout"),
-            "status(UNAVAILABLE)",
-            "unknown method `Echo.Shout`: known are echo.v1.Echo/Chat, echo.v1.Echo/Join, echo.v1.Echo/Say, echo.v1.Echo/Split, \
-             echo.v1.Parrot/Say, echo.v1.Parrot/Squawk",
-        ),
-        (
-            down()
-                .method("Squawk")
-                .when(json_subset(json!({"massage": "hi"}))),
-            "status(UNAVAILABLE)",
-            "fields of the request as JSON (HERE) can match no call of echo.v1.Parrot/Squawk: the JSON does not fit \
-             echo.v1.EchoRequest: unrecognized field name 'massage'",
-        ),
-    ];
-    let server = wire(Transport::Memory).start().await;
-    for (fault, name, expected) in cases {
-        let text = panic_of(&server, fault);
-        let expected = format!("cannot inject Fault::{name}: {expected}");
-        assert_eq!(text, expected);
-    }
-    // None of them was injected.
-    squawk(&client(&server).await).await.unwrap();
-}
-
-#[test]
-fn a_probability_is_from_0_to_1() {
-    for (wrong, told) in [(-0.1, "-0.1"), (1.5, "1.5"), (f64::NAN, "NaN")] {
-        let panic = catch_unwind(|| drop(down().probability(wrong))).unwrap_err();
-        let text = panic.downcast::<String>().unwrap();
-        assert_eq!(
-            *text,
-            format!("a probability is from 0 to 1, and {told} is not")
-        );
-    }
 }
