@@ -162,8 +162,7 @@ impl Intake<'_> {
             self.add(call, planned);
             return self.take_stream(call, reader, planned).await;
         }
-        let taken = self.take_single(call, reader, planned).await?;
-        Ok((taken, false))
+        self.take_single(call, reader, planned).await
     }
 
     /// What is known before a message comes: the client may wait for the response before it sends one. `None`, when that is not
@@ -177,6 +176,16 @@ impl Intake<'_> {
         if caught(|| self.faults.need_messages(call)).map_err(fault_panicked)? {
             return Ok(None);
         }
+        self.choose_early(call, single, planned)
+    }
+
+    /// What is known before all messages have come.
+    fn choose_early(
+        &self,
+        call: &Call,
+        single: bool,
+        planned: &mut Planned,
+    ) -> Result<Option<(Taken, bool)>, Refused> {
         match self.plan(call, true, planned) {
             // There is one message, which is recorded first.
             Err(Refused::Faulted { .. }) if single => return Ok(None),
@@ -206,12 +215,7 @@ impl Intake<'_> {
     }
 
     /// The request of a call with one message, or of a method that is not known and may have any number.
-    async fn take_single(
-        &self,
-        call: &Call,
-        reader: &mut Reader,
-        planned: &mut Planned,
-    ) -> Result<Taken, Refused> {
+    async fn take_single(&self, call: &Call, reader: &mut Reader, planned: &mut Planned) -> Took {
         if call.has_request() {
             self.add(call, planned);
         }
@@ -227,6 +231,14 @@ impl Intake<'_> {
                     let recorded = self.record(call, message, reader);
                     self.add(call, planned);
                     recorded?;
+                    // Nobody knows its shape, and the client may wait for a response to its first message.
+                    let unknown = self.forwards && call.shape().is_none();
+                    if unknown
+                        && !planned.made
+                        && let Some(taken) = self.choose_early(call, false, planned)?
+                    {
+                        return Ok(taken);
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -240,7 +252,7 @@ impl Intake<'_> {
             let text = format!("no request message in a {} call", shape_name(call));
             return Err(Refused::With(Box::new(Status::internal(text))));
         }
-        self.select(call, false, planned)
+        Ok((self.select(call, false, planned)?, false))
     }
 
     /// Records a message. One that is none of the method's type is refused, as a real server refuses it.

@@ -3,10 +3,13 @@
 use crate::support::{Transport, echo_schema, within};
 use rpcplugin_testkit::client::Backoff;
 use rpcplugin_testkit::mock::MockServerBuilder;
-use rpcplugin_testkit::{Address, Client, MockServer, Reply, Stub, json};
+use rpcplugin_testkit::{Address, Client, Fault, MockServer, Reply, Stub, json};
 use std::{io, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Makes a fault of a table, as often as it is needed.
+pub(crate) type Make = fn() -> Fault;
 
 /// A transport, and whether TLS is spoken on it.
 #[derive(Clone, Copy, Debug)]
@@ -187,4 +190,30 @@ pub(crate) async fn alone(server: &MockServer) {
         }
     })
     .await;
+}
+
+/// Waits until this is so. Nothing tells a test of it.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    within(async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// What was told, with `HERE` for every place in the tests.
+pub(crate) fn without_places(text: &str) -> String {
+    let mut pieces = text.split("tests/it/");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |told, piece| {
+        let rest = piece.split_once(".rs:").map_or(piece, |(_, rest)| rest);
+        told + "HERE"
+            + rest.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ':')
+    })
+}
+
+/// What a panic says, in the same way.
+pub(crate) fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    without_places(&panic.downcast::<String>().expect("text"))
 }
