@@ -28,6 +28,7 @@ async fn mistakes_are_told_word_for_word() {
     const TLS: &str = "the server speaks no TLS: build it with `.tls(..)` or `.mtls()`";
     const NONE: &str = "it is not about a message, and so after none";
     const FRAMES: &str = "it is about all frames of an answer, and so after nothing";
+    const HELD: &str = "it is about all frames of an answer, and so has no moment to be held at";
     const WAY: &str = "only a fault of the byte stream has a direction";
     let cases: Vec<(Fault, &str, &str)> = vec![
         (
@@ -92,6 +93,7 @@ async fn mistakes_are_told_word_for_word() {
         ),
         (Fault::padding(1).after_messages(1), "padding", FRAMES),
         (Fault::frame_size(1).after_bytes(1), "frame_size", FRAMES),
+        (Fault::padding(1).held(), "padding", HELD),
         (Fault::delay(MS).incoming(), "delay", WAY),
         (Fault::pings(1).outgoing(), "pings", WAY),
         (

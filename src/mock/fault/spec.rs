@@ -353,6 +353,9 @@ impl Fault {
             Effect::Call(CallEffect::Frames { .. }) if late => {
                 Err("it is about all frames of an answer, and so after nothing".to_owned())
             }
+            Effect::Call(CallEffect::Frames { .. }) if when.held => {
+                Err("it is about all frames of an answer, and so has no moment to be held at".to_owned())
+            }
             _ => Ok(()),
         }
     }
