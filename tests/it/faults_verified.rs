@@ -167,7 +167,7 @@ async fn faulted_calls_are_told_in_the_journal() {
     let cases: [(Make, &str); 6] = [
         (
             || Fault::reset(Reason::CANCEL),
-            "broken off by a fault · Fault::reset(CANCEL) (HERE)",
+            "broken off by a fault {\"n\":1} · Fault::reset(CANCEL) (HERE)",
         ),
         (
             || Fault::http_status(503),

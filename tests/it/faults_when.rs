@@ -198,12 +198,13 @@ async fn several_faults_have_an_order() {
             // What answers at once comes before what was injected later.
             (Code::Unavailable, [1, 0, 0], Duration::ZERO),
             (Code::Unavailable, [2, 0, 0], Duration::ZERO),
-            (Code::Internal, [2, 1, 0], Duration::ZERO),
+            // A reset is a reply that is lost, and waits until there is one.
+            (Code::Internal, [2, 1, 0], delayed),
             (Code::NotFound, [2, 1, 1], Duration::ZERO),
             (Code::Ok, [2, 1, 1], delayed),
         ]
     );
-    assert_eq!(delays.map(|delay| delay.hits()), [1, 1, 1]);
+    assert_eq!(delays.map(|delay| delay.hits()), [2, 2, 2]);
     let outcomes: Vec<_> = server
         .calls()
         .iter()
@@ -214,7 +215,7 @@ async fn several_faults_have_an_order() {
         [
             (Outcome::Status(Code::Unavailable), 1),
             (Outcome::Status(Code::Unavailable), 1),
-            (Outcome::Faulted, 1),
+            (Outcome::Faulted, 4),
             (Outcome::Status(Code::NotFound), 1),
             (Outcome::Ok, 3),
         ]
