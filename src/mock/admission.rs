@@ -1,9 +1,8 @@
 //! What happens to a connection before it is served.
 
 use crate::mock::fault::{Admission, Effect, Strike};
+use crate::mock::reply::wait;
 use crate::net::Shaped;
-use std::{future::pending, time::Duration};
-use tokio::time::{Instant, sleep_until};
 
 /// Whether a connection is served.
 pub(crate) enum Admitted {
@@ -43,11 +42,4 @@ pub(crate) async fn admit(stream: Shaped, strikes: Vec<Strike>) -> Admitted {
         }
     }
     Admitted::Yes(stream)
-}
-
-async fn wait(delay: Duration) {
-    match Instant::now().checked_add(delay) {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
-    }
 }

@@ -5,7 +5,9 @@ use crate::mock::journal::{Call, Outcome};
 use crate::mock::mounted::Taken;
 use crate::mock::outlet::{Outflow, Outlet};
 use crate::mock::reading::{drain, forward, outcome_of, refusal};
-use crate::mock::reply::{Body, CallStream, CallStreamEnds, Delay, Payload, Reply, Responder};
+use crate::mock::reply::{
+    Body, CallStream, CallStreamEnds, Delay, Payload, Reply, Responder, wait,
+};
 use crate::mock::verify::Findings;
 use crate::panics::{caught, caught_async};
 use crate::wire::compression::GRPC_ENCODING;
@@ -14,8 +16,7 @@ use crate::wire::send::Stopped;
 use crate::wire::{Compression, ReadError, Reader, status};
 use bytes::Bytes;
 use http::{Response, header::CONTENT_TYPE};
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use std::{future::pending, pin::pin, sync::Arc};
 use tonic::{Status, metadata::MetadataMap};
 
 /// One call that a stub serves.
@@ -306,13 +307,6 @@ impl Responding<'_> {
             };
         }
         Gone(outcome)
-    }
-}
-
-async fn wait(delay: Duration) {
-    match Instant::now().checked_add(delay) {
-        Some(end) => sleep_until(end).await,
-        None => pending().await,
     }
 }
 

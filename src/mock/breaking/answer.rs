@@ -5,19 +5,14 @@ use crate::mock::breaking::out::Out;
 use crate::mock::fault::{CallEffect, Effect, Mangle, Plan, Position, Strike, mangle as mangle_of};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::line::Line;
+use crate::mock::reply::wait;
 use crate::panics::caught_async;
 use crate::wire::send::Stopped;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, server::SendResponse};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
-use std::{
-    future::{pending, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
-use tokio::time::{Instant, sleep_until};
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 use tonic::{Status, metadata::MetadataMap};
 
 /// The answer to one call, to be broken.
@@ -263,7 +258,7 @@ impl Breaking {
             Effect::Call(CallEffect::Delay(delay)) => {
                 let delay = strike.draw(delay);
                 let removed = strike.fault.barrier.removed();
-                self.out.unless_gone(wait(delay, removed)).await?;
+                self.out.unless_gone(wait_or(delay, removed)).await?;
             }
             // One that is held by two words is held once.
             Effect::Call(CallEffect::Hold) if !fault.when.held => {
@@ -310,16 +305,10 @@ async fn next_frame<B: Body + Unpin>(body: &mut B) -> Option<Result<Frame<B::Dat
 }
 
 /// Until the time is over, or the fault is taken away.
-async fn wait(delay: Duration, removed: impl Future<Output = ()>) {
-    let over = async {
-        match Instant::now().checked_add(delay) {
-            Some(end) => sleep_until(end).await,
-            None => pending().await,
-        }
-    };
+async fn wait_or(delay: Duration, removed: impl Future<Output = ()>) {
     tokio::select! {
         biased;
         () = removed => {}
-        () = over => {}
+        () = wait(delay) => {}
     }
 }

@@ -42,9 +42,11 @@ use std::{fmt, panic::Location};
 ///
 /// Without further words it happens to every call, or to every connection: those that are open when it is injected and those
 /// that come. Calls of the mock's own services are in no list of calls, and get only faults that name their
-/// [method](Self::method): a client's look-up of the schema is none of the test's calls. The conditions narrow that, and all of several must hold. They are asked in this order: method, connection and
-/// matchers; then the count of calls; then the dice; then how often it may happen. So `nth_call(3)` is the third of the calls
-/// that the method and the matchers accept.
+/// [method](Self::method): a client's look-up of the schema is none of the test's calls.
+///
+/// The conditions narrow that, and all of several must hold. They are asked in this order: method, connection and matchers; then
+/// the count of calls; then the dice; then how often it may happen. So `nth_call(3)` is the third of the calls that the method
+/// and the matchers accept.
 ///
 /// A fault of a *connection* with a condition about *calls* begins when such a call comes (or when its answer has come as far
 /// as [`after_messages`](Self::after_messages) says), on the connection of that call.
@@ -53,7 +55,8 @@ use std::{fmt, panic::Location};
 ///
 /// Each has its own dice and counts. They work from the wire upwards: listener, byte stream, connection, call. A connection or a
 /// call gets them in the order in which they were injected, and delays add up. Of those that *break* an answer (a status, a
-/// malformed answer, a reset), a call gets one: the one that was injected first. The others are not hit, and do not count it.
+/// malformed answer, a reset), a call gets one: the one that was injected first. The others count the
+/// call and throw their dice, and are not hit.
 ///
 /// A call that [`Auth`](crate::Auth) refuses gets no fault. A [status](Self::status) comes before any stub or service is asked
 /// and counted; all other faults break the answer of the one that serves the call.

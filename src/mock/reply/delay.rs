@@ -1,7 +1,8 @@
 //! How long a reply waits.
 
 use fastrand::Rng;
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{future::pending, ops::RangeInclusive, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until};
 
 /// How long a reply waits, on tokio's clock: always the same, by a distribution, or attempt by attempt.
 ///
@@ -84,6 +85,14 @@ impl Delay {
                 *range.start() + width.mul_f64(dice.f64())
             }
         }
+    }
+}
+
+/// Waits on tokio's clock, also for longer than it can count.
+pub(crate) async fn wait(delay: Duration) {
+    match Instant::now().checked_add(delay) {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
     }
 }
 

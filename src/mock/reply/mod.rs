@@ -15,6 +15,7 @@ mod settings;
 mod stream;
 
 pub use delay::Delay;
+pub(crate) use delay::wait;
 pub use gate::Gate;
 pub(crate) use gate::{Gated, gate};
 pub(crate) use responder::Responder;
