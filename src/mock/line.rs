@@ -130,7 +130,12 @@ impl Line {
             struck.push(Arc::clone(&strike));
         }
         match &strike.fault.effect {
-            Effect::Line(LineEffect::Bytes(effect)) => self.distort(&strike, effect, 0, false),
+            Effect::Line(LineEffect::Bytes(effect)) => {
+                self.distort(&strike, effect, 0, false);
+                if let ByteEffect::Flip(_) = effect {
+                    self.let_go(&strike);
+                }
+            }
             _ => self.act(&strike, Some(done)),
         }
         true
@@ -160,12 +165,16 @@ impl Line {
         };
         self.order(duty, done);
         if !effect.lasts() {
-            // It has its hand on the connection no more.
-            self.lock().retain(|other| !std::ptr::eq(&**other, strike));
+            self.let_go(strike);
         } else if strike.fault.barrier.is_removed() {
             // Whoever took it away may have been here before.
             self.undo(id);
         }
+    }
+
+    /// It is over, and has its hand on the connection no more.
+    fn let_go(&self, strike: &Strike) {
+        self.lock().retain(|other| !std::ptr::eq(&**other, strike));
     }
 
     /// `comes`: whether it comes up to its moment by itself.

@@ -388,10 +388,12 @@ async fn what_happens_at_once_leaves_nothing_behind() {
     let server = MockServer::start().await;
     server.mount(Stub::any().reply(json!({})));
     let pings = server.inject(Fault::pings(1).method("Get"));
+    let flips = server.inject(Fault::flip_bytes(0).method("Get"));
     let client = within(server.client().into_future()).await;
     for _ in 0..100 {
         let call = client.call("Get", json!({}));
         within(call.into_future()).await.unwrap();
     }
     assert_eq!((pings.hits(), pings.active()), (100, 0));
+    assert_eq!((flips.hits(), flips.active()), (100, 0));
 }
