@@ -1,7 +1,6 @@
 //! What happens to a connection before it is served.
 
 use crate::mock::fault::{Admission, Effect, Strike};
-use crate::mock::reply::wait;
 use crate::net::Shaped;
 
 /// Whether a connection is served.
@@ -22,20 +21,13 @@ pub(crate) async fn admit(stream: Shaped, strikes: Vec<Strike>) -> Admitted {
         if !strike.come().await {
             continue;
         }
-        let removed = strike.fault.barrier.removed();
         match admission {
             Admission::Close | Admission::MaxConnections(_) => {
                 stream.close(false);
                 return Admitted::No;
             }
-            Admission::Silence | Admission::TlsStall => removed.await,
-            Admission::Slow(delay) => {
-                tokio::select! {
-                    biased;
-                    () = removed => {}
-                    () = wait(strike.draw(delay)) => {}
-                }
-            }
+            Admission::Silence | Admission::TlsStall => strike.fault.barrier.removed().await,
+            Admission::Slow(delay) => strike.wait(delay).await,
             Admission::TlsFailure => {
                 return Admitted::Failed(stream, strike.fault.label.clone());
             }

@@ -40,8 +40,6 @@ pub(crate) struct Passing {
     pub(crate) call: Call,
     pub(crate) parts: Parts,
     pub(crate) reader: Reader,
-    /// Messages that were read and recorded before it was known that the call goes on.
-    pub(crate) backlog: VecDeque<Bytes>,
 }
 
 impl Backend {
@@ -101,8 +99,7 @@ impl Backend {
         let Passing {
             call,
             mut parts,
-            reader,
-            backlog,
+            mut reader,
         } = passing;
         if let Some(server) = &self.server {
             call.record_server(Arc::clone(server));
@@ -110,7 +107,8 @@ impl Backend {
         // The messages go on as they were before they were compressed.
         parts.headers.remove(GRPC_ENCODING);
         let body = Body::new(Forwarded {
-            backlog,
+            // Messages that were read and recorded before it was known that the call goes on.
+            backlog: reader.all_kept(),
             reader,
             call: call.clone(),
         });

@@ -7,7 +7,7 @@ use crate::mock::journal::{Connection, Door, RefusedConnection};
 use crate::mock::line::{Duty, Line, Order, Orders};
 use crate::mock::serve::Service;
 use crate::mock::tls::{Terms, Tls};
-use crate::net::{Framed, Notes, Secure, Shaped, Tapped, Wish, Wishes};
+use crate::net::{FrameTap, Notes, Secure, Shaped, Tapped, Wish, Wishes};
 use crate::tls::{Certificate, Refusals};
 use crate::wire::authority::Mender;
 use crate::wire::frame;
@@ -61,14 +61,14 @@ pub(crate) async fn serve(
     // Only there does gRPC's C core send an authority that `h2` does not take.
     let mender = matches!(connection.peer, Address::Unix(_)).then(Mender::new);
     let tapped = Tapped::new(stream, notes.clone(), mender);
-    let framed = Framed::new(tapped, line.frames.clone());
+    let frames = FrameTap::new(tapped, line.frames.clone());
     let serving = Connected {
         connection: &connection,
         line: &line,
         service: &service,
         wishes: &wishes,
     };
-    if let Err(error) = serving.accept(framed, orders).await {
+    if let Err(error) = serving.accept(frames, orders).await {
         tracing::debug!(peer = %connection.peer, id = connection.id, %error, "connection ended");
         // The socket is not closed yet: who sees it closed finds the line in the journal.
         note_foreign(&notes, &connection, &service);
@@ -153,7 +153,7 @@ fn refused(
 }
 
 /// What HTTP/2 is spoken over.
-type Transport = Framed<Tapped<Secure<Shaped>>>;
+type Transport = FrameTap<Tapped<Secure<Shaped>>>;
 type Http2 = server::Connection<Transport, Bytes>;
 type Stream = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
 

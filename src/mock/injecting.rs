@@ -1,5 +1,6 @@
 //! Injecting faults.
 
+use crate::error::Error;
 use crate::mock::doors::Doors;
 use crate::mock::fault::{Effect, Fault, InjectedFault, Placed, ScopedFault};
 use crate::mock::open::Open;
@@ -75,7 +76,7 @@ impl MockServer {
     pub(super) fn forget_faults(&self) {
         for fault in self.service.faults.all().iter() {
             if !fault.shared {
-                fault.retire();
+                fault.barrier.remove();
             }
             Injected::new(self).remove(fault);
         }
@@ -91,22 +92,12 @@ impl MockServer {
     }
 
     /// The method in the schema, or among the mock's own services.
-    fn method_of(&self, name: &MethodName) -> Result<Option<Arc<Method>>, String> {
-        let own = || Ok(infrastructure().method(name.as_str()).ok());
-        let Some(schema) = &self.service.schema else {
-            // A bare `Watch` is a method of whoever has one, and not of the health service alone.
-            return if is_infrastructure(name.as_str()) {
-                own()
-            } else {
-                Ok(None)
-            };
-        };
-        match schema.method(name.as_str()) {
-            Ok(method) => Ok(Some(method)),
-            Err(error) if schema.has_service_of(name) => Err(error.to_string()),
-            // A service that the schema does not have at all can be served with prost messages.
-            Err(_) => own(),
-        }
+    fn method_of(&self, name: &MethodName) -> Result<Option<Arc<Method>>, Error> {
+        let found = self.schema_method(name)?;
+        // A bare `Watch` is a method of whoever has one, and not of the health service alone.
+        let own = self.service.schema.is_some() || is_infrastructure(name.as_str());
+        let own = || own.then(|| infrastructure().method(name.as_str()).ok());
+        Ok(found.or_else(|| own().flatten()))
     }
 }
 
@@ -137,8 +128,8 @@ fn try_inject(
     let service = &server.service;
     fault.check(service.tls.is_some())?;
     let named = fault.when.method.as_ref();
-    let method = named.map(|name| server.method_of(name)).transpose()?;
-    let method = method.flatten();
+    let method = named.map(|name| server.method_of(name)).transpose();
+    let method = method.map_err(|error| error.to_string())?.flatten();
     if let Some(method) = &method {
         fault.prepare(method)?;
     }

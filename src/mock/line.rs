@@ -97,10 +97,6 @@ impl Line {
         if !self.strike_with(strike, done) {
             return true;
         }
-        if fault.barrier.is_removed() {
-            // Whoever took it away may have been here before.
-            self.undo(fault.id);
-        }
         // A connection that has ended drops it.
         let _ = happened.await;
         if let Effect::Line(LineEffect::Bytes(ByteEffect::Cut { .. })) = fault.effect {
@@ -130,11 +126,9 @@ impl Line {
             struck.push(Arc::clone(&strike));
         }
         match &strike.fault.effect {
-            Effect::Line(LineEffect::Bytes(effect)) => {
-                self.distort(&strike, effect, 0, false);
-                if let ByteEffect::Flip(_) = effect {
-                    self.let_go(&strike);
-                }
+            Effect::Line(effect @ LineEffect::Bytes(bytes)) => {
+                self.distort(&strike, bytes, 0, false);
+                self.settle(&strike, effect);
             }
             _ => self.act(&strike, Some(done)),
         }
@@ -164,17 +158,17 @@ impl Line {
             }
         };
         self.order(duty, done);
-        if !effect.lasts() {
-            self.let_go(strike);
-        } else if strike.fault.barrier.is_removed() {
-            // Whoever took it away may have been here before.
-            self.undo(id);
-        }
+        self.settle(strike, effect);
     }
 
-    /// It is over, and has its hand on the connection no more.
-    fn let_go(&self, strike: &Strike) {
-        self.lock().retain(|other| !std::ptr::eq(&**other, strike));
+    /// It was done. What is over has its hand on the connection no more.
+    fn settle(&self, strike: &Strike, effect: &LineEffect) {
+        if strike.fault.barrier.is_removed() {
+            // Whoever took it away may have been here before.
+            self.undo(strike.fault.id);
+        } else if effect.is_instant() {
+            self.lock().retain(|other| !std::ptr::eq(&**other, strike));
+        }
     }
 
     /// `comes`: whether it comes up to its moment by itself.

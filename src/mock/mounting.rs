@@ -167,19 +167,14 @@ impl MockServer {
 
     #[track_caller]
     fn resolve(&self, name: &MethodName) -> Option<Arc<Method>> {
-        let schema = self.service.schema.as_ref();
-        let found = schema.map(|schema| schema.method(name.as_str()));
-        match found {
-            Some(Ok(method)) => Some(method),
+        match self.schema_method(name) {
+            Ok(Some(method)) => Some(method),
             _ if is_infrastructure(name.as_str()) => panic!(
                 "`{}` is served by the mock itself: use `set_health` for its health",
                 name.as_str()
             ),
-            // A service that the schema does not have at all can be served with prost messages.
-            Some(Err(error)) if schema.is_some_and(|schema| schema.has_service_of(name)) => {
-                panic!("cannot mount the stub: {error}")
-            }
-            Some(Err(_)) | None => None,
+            Err(error) => panic!("cannot mount the stub: {error}"),
+            Ok(None) => None,
         }
     }
 }

@@ -180,7 +180,6 @@ impl Service {
         let passing = Passing {
             call,
             parts,
-            backlog: reader.all_kept(),
             reader,
         };
         self.pass(backend, passing, respond, plan, &line).await;
@@ -228,7 +227,6 @@ impl Service {
                 let passing = Passing {
                     call,
                     parts: *parts,
-                    backlog: reader.all_kept(),
                     reader,
                 };
                 Box::pin(self.pass(&backend, passing, respond, plan, &line)).await;
@@ -270,7 +268,6 @@ impl Service {
                 let passing = Passing {
                     call,
                     parts: *parts,
-                    backlog: reader.all_kept(),
                     reader,
                 };
                 return breaking.send(backend.answer(passing)).await;

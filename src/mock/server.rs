@@ -15,7 +15,7 @@ use crate::mock::serve::{Backends, Service};
 use crate::mock::tls::{ServerTls, Tls};
 use crate::mock::verify::{Drawn, Findings, Judged, Problems, Report, SEED};
 use crate::net::{Bind, Listener};
-use crate::schema::Schema;
+use crate::schema::{Method, MethodName, Schema};
 use crate::wire::Compression;
 use std::{
     fmt,
@@ -161,6 +161,19 @@ impl MockServer {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.open.count()
+    }
+
+    /// The method that is meant. `None`, when there is no schema, or it does not have the service at all: that can be served
+    /// with prost messages.
+    pub(super) fn schema_method(&self, name: &MethodName) -> Result<Option<Arc<Method>>, Error> {
+        let Some(schema) = &self.service.schema else {
+            return Ok(None);
+        };
+        match schema.method(name.as_str()) {
+            Ok(method) => Ok(Some(method)),
+            Err(error) if schema.has_service_of(name) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     pub(crate) fn schema(&self) -> Option<&Schema> {

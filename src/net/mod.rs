@@ -8,11 +8,11 @@
 //! - `switch`: a stream or listener that another task can cut; `freezer` holds up all that goes through one address.
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
-//! - `framed`: a stream whose outgoing HTTP/2 frames can be rewritten.
+//! - `frame_tap`: a stream whose outgoing HTTP/2 frames can be rewritten.
 //! - `secure`: a stream, in TLS or not.
 
 mod dial;
-mod framed;
+mod frame_tap;
 mod freezer;
 mod listener;
 mod memory;
@@ -26,7 +26,7 @@ mod switch;
 mod tap;
 
 pub(crate) use dial::dial;
-pub(crate) use framed::{Framed, Frames, Watch};
+pub(crate) use frame_tap::{FrameTap, Frames, Watch};
 pub(crate) use freezer::Freezer;
 pub(crate) use listener::{Bind, Held, Listener};
 pub(crate) use secure::{ALPN, Secure};

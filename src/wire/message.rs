@@ -80,7 +80,8 @@ impl Framed {
     }
 }
 
-fn prefix(flag: u8, length: usize) -> [u8; PREFIX] {
+/// What stands before a message.
+pub(crate) fn prefix(flag: u8, length: usize) -> [u8; PREFIX] {
     let length = u32::try_from(length).expect("a gRPC message is shorter than 4 GiB");
     let [a, b, c, d] = length.to_be_bytes();
     [flag, a, b, c, d]
@@ -250,7 +251,8 @@ fn expected_length(bytes: &[u8]) -> usize {
         })
 }
 
-fn length_of(prefix: [u8; PREFIX]) -> usize {
+/// How long the message behind this is.
+pub(crate) fn length_of(prefix: [u8; PREFIX]) -> usize {
     u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::{clusters, dial, get};
 use crate::partitions::{calling, dialling, member};
-use crate::process::alone;
+use crate::process::{alone, open_files, settle};
 use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Address, MockCluster, MockServer, Outcome, Reply, Stub, json};
@@ -96,24 +96,6 @@ async fn a_shutdown_waits_for_the_calls_of_all_doors() {
         assert_eq!(cluster[0].connections(), 0);
         assert_eq!(cluster.journal().ended(Outcome::Ok).len(), 2);
     }
-}
-
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-async fn settle(tasks: usize) {
-    let metrics = Handle::current().metrics();
-    for _ in 0..100_000 {
-        if metrics.num_alive_tasks() <= tasks {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!(
-        "{} tasks are alive, expected {tasks}",
-        metrics.num_alive_tasks()
-    );
 }
 
 #[test]

@@ -2,16 +2,14 @@
 
 use crate::services::Real;
 use crate::support::echo::echo_server::EchoServer;
-use crate::support::{Transport, echo_schema, within};
+use crate::support::{Transport, echo_schema, redialling, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::client::Backoff;
 use rpcplugin_testkit::{
     Address, Call, Client, Error, MockCluster, MockServer, Outcome, Sequence, Stub, json,
 };
 use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
 };
 
 /// Three servers, on all transports, in plaintext and in mutual TLS.
@@ -19,12 +17,7 @@ pub(crate) async fn clusters() -> Vec<MockCluster> {
     let mut clusters = Vec::new();
     for transport in Transport::ALL {
         for secure in [false, true] {
-            let builder = match transport {
-                Transport::Memory => MockServer::builder().memory(),
-                Transport::Tcp => MockServer::builder(),
-                Transport::Unix => MockServer::builder().unix(),
-            };
-            let builder = if secure { builder.mtls() } else { builder };
+            let builder = transport.secured(secure);
             clusters.push(builder.start_cluster(3).await);
         }
     }
@@ -33,17 +26,7 @@ pub(crate) async fn clusters() -> Vec<MockCluster> {
 
 /// A client of this address of a server, which dials again at once.
 pub(crate) async fn dial(server: &MockServer, address: &Address) -> Result<Client, Error> {
-    let backoff = Backoff {
-        initial: Duration::from_millis(1),
-        max: Duration::from_millis(1),
-        ..Backoff::default()
-    };
-    let builder = Client::builder().address(address).backoff(backoff);
-    let tls = server.client_tls();
-    let builder = tls
-        .into_iter()
-        .fold(builder, rpcplugin_testkit::client::ClientBuilder::tls);
-    builder.connect().await
+    redialling(server, address).connect().await
 }
 
 pub(crate) async fn get(client: &Client) -> Result<rpcplugin_testkit::Value, Error> {

@@ -1,10 +1,10 @@
 //! What the tests of faults share: servers on all transports, and sockets whose bytes are looked at one by one.
 
-use crate::support::{Transport, echo_schema, within};
-use rpcplugin_testkit::client::Backoff;
+use crate::support::{Transport, echo_schema, redialling, within};
+use rpcplugin_testkit::client::ClientBuilder;
 use rpcplugin_testkit::mock::MockServerBuilder;
 use rpcplugin_testkit::{Address, Client, Fault, MockServer, Reply, Stub, json};
-use std::{io, time::Duration};
+use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -25,13 +25,7 @@ impl Wire {
     }
 
     pub(crate) fn builder(self) -> MockServerBuilder {
-        let builder = MockServer::builder().schema(echo_schema());
-        let builder = match self.transport {
-            Transport::Memory => builder.memory(),
-            Transport::Tcp => builder,
-            Transport::Unix => builder.unix(),
-        };
-        if self.secure { builder.mtls() } else { builder }
+        self.transport.secured(self.secure).schema(echo_schema())
     }
 
     /// A mock of the echo service that answers `Squawk` with `hi`, and `Split` with five messages.
@@ -53,17 +47,8 @@ pub(crate) fn mount(server: &MockServer) {
 }
 
 /// How to dial a server, again at once if it has to be.
-pub(crate) fn dialling(server: &MockServer) -> rpcplugin_testkit::client::ClientBuilder {
-    let backoff = Backoff {
-        initial: Duration::from_millis(1),
-        max: Duration::from_millis(1),
-        ..Backoff::default()
-    };
-    let builder = Client::builder().address(server.address()).backoff(backoff);
-    match server.client_tls() {
-        Some(tls) => builder.tls(tls),
-        None => builder,
-    }
+pub(crate) fn dialling(server: &MockServer) -> ClientBuilder {
+    redialling(server, server.address())
 }
 
 pub(crate) async fn client(server: &MockServer) -> Client {

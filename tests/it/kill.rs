@@ -1,9 +1,8 @@
 //! Servers that die, stop, come back, and hold their breath: on every transport, with and without TLS.
 
-use crate::process::alone;
-use crate::support::{Transport, within};
+use crate::process::{alone, open_files, settle};
+use crate::support::{Transport, redialling, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::client::Backoff;
 use rpcplugin_testkit::{Address, Client, Code, Error, MockServer, Outcome, Reply, Stub, json};
 use std::{collections::HashSet, error, io, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,13 +13,7 @@ async fn servers() -> Vec<MockServer> {
     let mut servers = Vec::new();
     for transport in Transport::ALL {
         for secure in [false, true] {
-            let builder = match transport {
-                Transport::Memory => MockServer::builder().memory(),
-                Transport::Tcp => MockServer::builder(),
-                Transport::Unix => MockServer::builder().unix(),
-            };
-            let builder = if secure { builder.mtls() } else { builder };
-            servers.push(builder.start().await);
+            servers.push(transport.secured(secure).start().await);
         }
     }
     servers
@@ -28,16 +21,7 @@ async fn servers() -> Vec<MockServer> {
 
 /// A client that dials again at once.
 async fn client(server: &MockServer) -> Client {
-    let backoff = Backoff {
-        initial: Duration::from_millis(1),
-        max: Duration::from_millis(1),
-        ..Backoff::default()
-    };
-    let builder = Client::builder().address(server.address()).backoff(backoff);
-    let builder = match server.client_tls() {
-        Some(tls) => builder.tls(tls),
-        None => builder,
-    };
+    let builder = redialling(server, server.address());
     within(builder.connect()).await.expect("it listens")
 }
 
@@ -309,26 +293,6 @@ async fn a_paused_server_hangs_and_goes_on_where_it_stopped() {
         within(lost).await.unwrap().unwrap_err();
         server.resume();
     }
-}
-
-/// Open files of this process, where the system tells.
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-/// Lets what was told to end do so.
-async fn settle(tasks: usize) {
-    let metrics = Handle::current().metrics();
-    for _ in 0..100_000 {
-        if metrics.num_alive_tasks() <= tasks {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!(
-        "{} tasks are alive, expected {tasks}",
-        metrics.num_alive_tasks()
-    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::{env, thread};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 /// A running program. Its pipes are read by threads, so that a mock on the test's own thread can serve it meanwhile.
 pub(crate) struct Running {
@@ -157,5 +157,25 @@ pub(crate) fn alone(test: &str, variables: &[(&str, &Path)]) {
     assert!(
         output.status.success() && told.contains("1 passed"),
         "{test}:\n{told}"
+    );
+}
+
+/// Open files of this process, where the system tells.
+pub(crate) fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Lets what was told to end do so.
+pub(crate) async fn settle(tasks: usize) {
+    let metrics = Handle::current().metrics();
+    for _ in 0..100_000 {
+        if metrics.num_alive_tasks() <= tasks {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!(
+        "{} tasks are alive, expected {tasks}",
+        metrics.num_alive_tasks()
     );
 }

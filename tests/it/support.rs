@@ -1,6 +1,8 @@
 //! What the tests share.
 
-use rpcplugin_testkit::{CallStream, MockServer, Schema, Status, json};
+use rpcplugin_testkit::client::{Backoff, ClientBuilder};
+use rpcplugin_testkit::mock::MockServerBuilder;
+use rpcplugin_testkit::{Address, CallStream, Client, MockServer, Schema, Status, json};
 use std::time::Duration;
 
 /// The echo service of `proto/echo/v1/echo.proto`, as tonic generates it.
@@ -40,23 +42,42 @@ pub(crate) enum Transport {
 impl Transport {
     pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Tcp, Self::Unix];
 
+    pub(crate) fn builder(self) -> MockServerBuilder {
+        match self {
+            Self::Memory => MockServer::builder().memory(),
+            Self::Tcp => MockServer::builder().tcp(),
+            Self::Unix => MockServer::builder().unix(),
+        }
+    }
+
+    /// One that speaks mutual TLS, or none.
+    pub(crate) fn secured(self, mutual: bool) -> MockServerBuilder {
+        let builder = self.builder();
+        if mutual { builder.mtls() } else { builder }
+    }
+
     /// A schemaless mock.
     pub(crate) async fn start(self) -> MockServer {
-        match self {
-            Self::Memory => MockServer::memory().await,
-            Self::Tcp => MockServer::start().await,
-            Self::Unix => MockServer::unix().await,
-        }
+        self.builder().start().await
     }
 
     /// A mock of the echo service.
     pub(crate) async fn start_echo(self) -> MockServer {
-        let builder = MockServer::builder().schema(echo_schema());
-        match self {
-            Self::Memory => builder.memory().start().await,
-            Self::Tcp => builder.tcp().start().await,
-            Self::Unix => builder.unix().start().await,
-        }
+        self.builder().schema(echo_schema()).start().await
+    }
+}
+
+/// How a client dials an address of a mock: with its TLS, and again at once if it has to.
+pub(crate) fn redialling(server: &MockServer, address: &Address) -> ClientBuilder {
+    let backoff = Backoff {
+        initial: Duration::from_millis(1),
+        max: Duration::from_millis(1),
+        ..Backoff::default()
+    };
+    let builder = Client::builder().address(address).backoff(backoff);
+    match server.client_tls() {
+        Some(tls) => builder.tls(tls),
+        None => builder,
     }
 }
 

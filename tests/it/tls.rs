@@ -75,11 +75,7 @@ impl Case {
     }
 
     async fn server(self, authority: &Authority, identity: Identity) -> MockServer {
-        let builder = match self.transport {
-            Transport::Memory => MockServer::builder().memory(),
-            Transport::Tcp => MockServer::builder(),
-            Transport::Unix => MockServer::builder().unix(),
-        };
+        let builder = self.transport.builder();
         let tls = ServerTls::new(identity).only(self.version);
         match self.security {
             Security::Plaintext => builder.start().await,

@@ -8,7 +8,6 @@ use echo::{EchoReply, EchoRequest};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::ClientBuilder;
 use rpcplugin_testkit::matchers::client_certificate;
-use rpcplugin_testkit::mock::MockServerBuilder;
 use rpcplugin_testkit::tls::TlsVersion;
 use rpcplugin_testkit::{
     Address, Authority, Certificate, Client, ClientTls, Code, ConnectionState, Identity,
@@ -25,14 +24,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::{Request, Response, Status};
-
-fn on(transport: Transport) -> MockServerBuilder {
-    match transport {
-        Transport::Memory => MockServer::builder().memory(),
-        Transport::Tcp => MockServer::builder(),
-        Transport::Unix => MockServer::builder().unix(),
-    }
-}
 
 fn client(server: &MockServer, tls: ClientTls) -> ClientBuilder {
     Client::builder().address(server.address()).tls(tls)
@@ -59,7 +50,7 @@ async fn new_connections_see_a_certificate_that_was_rotated_and_old_ones_go_on()
     let authority = Authority::new();
     for transport in Transport::ALL {
         let [old, new] = [authority.localhost(), authority.localhost()];
-        let server = on(transport).tls(old.clone()).start().await;
+        let server = transport.builder().tls(old.clone()).start().await;
         server.mount(Stub::any().reply(json!({})));
         let early = within(client(&server, ClientTls::new().roots(&authority)).connect())
             .await
@@ -116,7 +107,7 @@ async fn pinned_certificates_are_accepted_whatever_they_say_and_no_others() {
     for transport in Transport::ALL {
         let [host, plugin, stranger] = [(); 3].map(|()| Identity::auto_mtls());
         let tls = ServerTls::new(plugin.clone()).require_pinned_client(&host);
-        let server = on(transport).tls(tls).start().await;
+        let server = transport.builder().tls(tls).start().await;
         server.mount(Stub::any().reply(json!({})));
         let pinning = |pinned: &Identity, own: &Identity| {
             let tls = ClientTls::new().pinned(pinned).identity(own.clone());
@@ -244,7 +235,8 @@ async fn each_version_of_tls_is_spoken_alone_and_refused_in_one_line() {
         (TlsVersion::Tls12, TlsVersion::Tls13),
         (TlsVersion::Tls13, TlsVersion::Tls12),
     ] {
-        let server = on(Transport::Memory)
+        let server = Transport::Memory
+            .builder()
             .tls(ServerTls::from(&authority).only(own))
             .start()
             .await;
@@ -305,7 +297,7 @@ async fn a_server_is_asked_for_by_the_name_that_is_told() {
 async fn plaintext_and_tls_find_each_other_out() {
     for transport in Transport::ALL {
         let authority = Authority::new();
-        let secure = on(transport).tls(&authority).start().await;
+        let secure = transport.builder().tls(&authority).start().await;
         let address = secure.address().to_string().replace("https://", "");
         let error = within(Client::connect(&address)).await.unwrap_err();
         let expected = format!(
@@ -319,7 +311,7 @@ async fn plaintext_and_tls_find_each_other_out() {
             "this server speaks TLS, and the client does not: it speaks HTTP/2 in plaintext"
         );
 
-        let plain = on(transport).start().await;
+        let plain = transport.builder().start().await;
         let error = within(client(&plain, ClientTls::new().roots(&authority)).connect())
             .await
             .unwrap_err();
@@ -452,7 +444,7 @@ impl Parrot for Counted {
 async fn a_wrong_or_missing_certificate_never_reaches_a_mounted_service() {
     let authority = Authority::new();
     for transport in Transport::ALL {
-        let builder = on(transport).schema(echo_schema());
+        let builder = transport.builder().schema(echo_schema());
         let server = builder.tls(ServerTls::mutual(&authority)).start().await;
         let service = Counted::default();
         server.mount_service(ParrotServer::new(service.clone()));
@@ -627,7 +619,8 @@ async fn the_client_of_a_server_just_works_or_says_what_it_lacks() {
     for names in [["db.internal"], ["*.db.internal"]] {
         for transport in [Transport::Tcp, Transport::Memory] {
             let identity = authority.server(names);
-            let server = on(transport)
+            let server = transport
+                .builder()
                 .tls(ServerTls::new(identity).require_client(&authority))
                 .start()
                 .await;
@@ -635,7 +628,7 @@ async fn the_client_of_a_server_just_works_or_says_what_it_lacks() {
         }
     }
     let tls = ServerTls::from(&authority).require_client(authority.certificate());
-    let server = on(Transport::Memory).tls(tls).start().await;
+    let server = Transport::Memory.builder().tls(tls).start().await;
     let panic = tokio::spawn(async move { drop(server.client().await) })
         .await
         .unwrap_err();

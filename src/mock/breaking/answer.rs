@@ -5,14 +5,13 @@ use crate::mock::breaking::out::Out;
 use crate::mock::fault::{CallEffect, Effect, Mangle, Plan, Position, Strike, mangle as mangle_of};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::line::Line;
-use crate::mock::reply::wait;
 use crate::panics::caught_async;
 use crate::wire::send::Stopped;
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, server::SendResponse};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame};
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::Pin, sync::Arc};
 use tonic::{Status, metadata::MetadataMap};
 
 /// The answer to one call, to be broken.
@@ -256,15 +255,9 @@ impl Breaking {
         }
         match &fault.effect {
             Effect::Call(CallEffect::Delay(delay)) => {
-                let delay = strike.draw(delay);
-                let removed = strike.fault.barrier.removed();
-                self.out.unless_gone(wait_or(delay, removed)).await?;
+                self.out.unless_gone(strike.wait(delay)).await?;
             }
-            // One that is held by two words is held once.
-            Effect::Call(CallEffect::Hold) if !fault.when.held => {
-                let held = strike.fault.barrier.hold();
-                self.out.unless_gone(held).await?;
-            }
+            Effect::Call(CallEffect::Hold) => self.out.unless_gone(strike.hold()).await?,
             Effect::Call(CallEffect::Reset(reason)) => {
                 self.finish(Outcome::Faulted);
                 self.out.reset(*reason);
@@ -302,13 +295,4 @@ impl Breaking {
 
 async fn next_frame<B: Body + Unpin>(body: &mut B) -> Option<Result<Frame<B::Data>, B::Error>> {
     poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
-}
-
-/// Until the time is over, or the fault is taken away.
-async fn wait_or(delay: Duration, removed: impl Future<Output = ()>) {
-    tokio::select! {
-        biased;
-        () = removed => {}
-        () = wait(delay) => {}
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::mock::fault::Mangle;
 use crate::wire::compression::GRPC_ENCODING;
+use crate::wire::message::{PREFIX, length_of, prefix};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
@@ -15,9 +16,6 @@ const STATUS_KEYS: [HeaderName; 3] = [
     HeaderName::from_static("grpc-status-details-bin"),
 ];
 const OVERSIZED: HeaderName = HeaderName::from_static("x-oversized");
-
-/// What stands before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
 
 /// Takes the status and what goes with it from the headers of a response that is nothing else, to be its trailers.
 pub(super) fn split_trailers<B>(response: &mut Response<B>) -> HeaderMap {
@@ -76,9 +74,8 @@ pub(super) fn announce_compression<B>(response: &mut Response<B>) {
 pub(super) fn message(mangle: &Mangle, message: &Bytes) -> Bytes {
     let payload = message.get(PREFIX..).unwrap_or_default();
     match mangle {
-        Mangle::BadCompression => framed(1, payload.len().max(1), &filled(0xFF, payload.len())),
-        // Bytes whose highest bit is set are a number without end.
-        Mangle::Garbage => framed(0, payload.len().max(1), &filled(0xFF, payload.len())),
+        Mangle::BadCompression => nonsense(1, payload),
+        Mangle::Garbage => nonsense(0, payload),
         Mangle::NoMessage => Bytes::new(),
         Mangle::OversizedMessage(bytes) => oversized(*bytes),
         Mangle::Truncated if payload.is_empty() => framed(0, 10, &[]),
@@ -91,14 +88,15 @@ pub(super) fn message(mangle: &Mangle, message: &Bytes) -> Bytes {
     }
 }
 
-fn filled(byte: u8, length: usize) -> Vec<u8> {
-    vec![byte; length.max(1)]
+/// As many bytes whose highest bit is set, which are a number without end; one at least.
+fn nonsense(flag: u8, payload: &[u8]) -> Bytes {
+    let length = payload.len().max(1);
+    framed(flag, length, &vec![0xFF; length])
 }
 
 fn framed(flag: u8, length: usize, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(PREFIX + payload.len());
-    out.put_u8(flag);
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    out.put_slice(&prefix(flag, length.min(u32::MAX as usize)));
     out.put_slice(payload);
     out.freeze()
 }
@@ -135,9 +133,8 @@ pub(super) fn trailers(mangle: &Mangle, mut trailers: HeaderMap) -> Option<Heade
 
 /// How long the first message of these bytes is with its prefix, if it is all there.
 pub(super) fn message_length(bytes: &[u8]) -> Option<usize> {
-    let [_, length @ ..] = bytes.first_chunk::<PREFIX>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let whole = PREFIX.checked_add(length)?;
+    let prefix = bytes.first_chunk::<PREFIX>()?;
+    let whole = PREFIX.checked_add(length_of(*prefix))?;
     (bytes.len() >= whole).then_some(whole)
 }
 

@@ -83,7 +83,7 @@ impl MockCluster {
         let faults = self
             .iter()
             .flat_map(|server| server.service.faults.all().to_vec());
-        faults.for_each(|fault| fault.retire());
+        faults.for_each(|fault| fault.barrier.remove());
         self.iter().for_each(MockServer::reset);
     }
 }

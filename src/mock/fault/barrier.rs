@@ -78,7 +78,8 @@ impl Barrier {
         self.gated.pass().await;
     }
 
-    pub(super) fn remove(&self) {
+    /// It is taken away for good: what waits for it goes on.
+    pub(crate) fn remove(&self) {
         self.removed.send_replace(true);
         self.gate.open();
     }

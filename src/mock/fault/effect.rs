@@ -123,11 +123,14 @@ impl Mangle {
 impl LineEffect {
     /// Whether a connection that has it once would not have it twice.
     pub(crate) fn lasts(&self) -> bool {
-        match self {
-            Self::Bytes(effect) => !matches!(effect, ByteEffect::Cut { .. } | ByteEffect::Flip(_)),
-            Self::MaxStreams(_) | Self::Withhold(_) => true,
-            Self::GoAway(_) | Self::Insert(_) => false,
-        }
+        let cuts = matches!(self, Self::Bytes(ByteEffect::Cut { .. }));
+        !cuts && !self.is_instant()
+    }
+
+    /// Whether it is over as soon as it was done.
+    pub(crate) fn is_instant(&self) -> bool {
+        let flips = matches!(self, Self::Bytes(ByteEffect::Flip(_)));
+        flips || matches!(self, Self::GoAway(_) | Self::Insert(_))
     }
 }
 

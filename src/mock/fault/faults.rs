@@ -84,10 +84,11 @@ impl Faults {
 
     /// What happens to a call. It runs the test's own matchers.
     pub(crate) fn plan(&self, call: &Call) -> Option<Box<Plan>> {
+        let faults = self.of_calls()?;
+        let connection = self.key(call.connection_id());
         let mut strikes = Vec::new();
         let mut broken = false;
-        let connection = self.key(call.connection_id());
-        for fault in self.of_calls()?.iter() {
+        for fault in faults.iter() {
             if !fault.strikes_call(call, &connection) || (broken && fault.breaks_answers()) {
                 continue;
             }

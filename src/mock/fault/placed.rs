@@ -6,7 +6,7 @@ use crate::mock::fault::barrier::Barrier;
 use crate::mock::fault::effect::{CallEffect, Effect, Position};
 use crate::mock::fault::spec::{Fault, When};
 use crate::mock::journal::Call;
-use crate::mock::reply::Delay;
+use crate::mock::reply::{Delay, wait};
 use crate::net::Way;
 use crate::schema::MethodName;
 use fastrand::Rng;
@@ -187,11 +187,6 @@ impl Placed {
         })
     }
 
-    /// It is taken away for good: what waits for it goes on.
-    pub(crate) fn retire(&self) {
-        self.barrier.remove();
-    }
-
     /// A connection has ended: what was counted for it is not needed any more.
     pub(crate) fn forget(&self, connection: &ConnectionKey) {
         self.counts().by_connection.remove(connection);
@@ -221,7 +216,7 @@ pub(crate) struct Strike {
     pub(crate) fault: Arc<Placed>,
     connection: ConnectionKey,
     hit: AtomicBool,
-    /// One that is held in both ways of a connection is held once.
+    /// One that is held by two words, or in both ways of a connection, is held once.
     held: OnceCell<()>,
     /// How many came before it, for delays that differ.
     nth: u64,
@@ -255,6 +250,15 @@ impl Strike {
     pub(crate) async fn hold(&self) {
         let held = || self.fault.barrier.hold();
         self.held.get_or_init(held).await;
+    }
+
+    /// Waits for a delay, or until it is taken away.
+    pub(crate) async fn wait(&self, delay: &Delay) {
+        tokio::select! {
+            biased;
+            () = self.fault.barrier.removed() => {}
+            () = wait(self.draw(delay)) => {}
+        }
     }
 
     /// How long it waits, this time or for one of the pieces that it delays.

@@ -19,7 +19,7 @@ use tokio::{
 /// Follows the frames that `h2` writes, and rewrites them while somebody [asks](Frames) for it. What comes in passes as it
 /// is.
 #[derive(Debug)]
-pub(crate) struct Framed<S> {
+pub(crate) struct FrameTap<S> {
     stream: S,
     frames: Frames,
     /// Rewritten, and not written yet.
@@ -150,7 +150,7 @@ impl Drop for Watch {
 /// How much may wait to be written.
 const WAITING: usize = 64 << 10;
 
-impl<S> Framed<S> {
+impl<S> FrameTap<S> {
     pub(crate) fn new(stream: S, frames: Frames) -> Self {
         Self {
             stream,
@@ -164,7 +164,7 @@ impl<S> Framed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Framed<S> {
+impl<S: AsyncWrite + Unpin> FrameTap<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
@@ -201,7 +201,7 @@ impl<S: AsyncWrite + Unpin> Framed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for FrameTap<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -211,7 +211,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FrameTap<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -274,7 +274,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
     }
 }
 
-impl<S> Drop for Framed<S> {
+impl<S> Drop for FrameTap<S> {
     fn drop(&mut self) {
         self.frames.0.gone.store(true, Ordering::Release);
         self.frames.0.flushed.notify_waiters();
