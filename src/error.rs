@@ -75,6 +75,15 @@ impl Error {
         }))
     }
 
+    /// The same failure in other words, with this one as its cause.
+    pub(crate) fn retold(&self, message: impl Into<String>) -> Self {
+        let told = Self::new(self.0.kind, message).caused_by(self.clone());
+        match self.status() {
+            Some(status) => told.with_status(status.clone()),
+            None => told,
+        }
+    }
+
     /// An error that is still being built has one owner; a shared one gives up its (unclonable) source.
     fn into_inner(self) -> Inner {
         Arc::try_unwrap(self.0).unwrap_or_else(|shared| Inner {

@@ -145,7 +145,7 @@ impl MockServerBuilder {
             Err(mistake) => return self.mistaken(mistake),
         };
         let key = client.token_key().cloned();
-        let server = format!("proxy to {}", client.address());
+        let server = format!("proxy to {}", client.target());
         let asked = client.clone();
         let hidden = key.clone();
         let backend = Backend::new(move |mut request| {

@@ -2,6 +2,7 @@
 
 // The ground.
 mod address;
+mod endpoint;
 mod error;
 mod net;
 mod panics;
@@ -18,7 +19,8 @@ pub mod mock;
 mod fixture;
 
 pub use address::{Address, IntoAddress};
-pub use client::{Client, ClientConfig, ClientTls, ConnectionState, TokenAuth};
+pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Strategy, TokenAuth};
+pub use endpoint::{Endpoint, IntoEndpoint};
 pub use error::Error;
 pub use mock::{
     Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockServer,

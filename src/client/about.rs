@@ -1,27 +1,36 @@
 //! Which call an error is about, and how it is told.
 
-use crate::address::Address;
+use crate::client::options::CallOptions;
 use crate::error::{Error, Kind};
 use crate::wire::compression::{ACCEPTED, Unknown};
 use crate::wire::message::Malformed;
 use crate::wire::status;
 use http::header::CONTENT_TYPE;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tonic::{Code, Status};
 
 /// Which call an error is about.
 #[derive(Debug)]
 pub(crate) struct About {
     pub(crate) path: String,
-    pub(crate) address: Address,
+    /// The endpoint, or all of them in short.
+    pub(crate) target: Arc<str>,
     pub(crate) timeout: Option<Duration>,
 }
 
 impl About {
+    pub(crate) fn new(path: &str, target: &Arc<str>, options: &CallOptions) -> Self {
+        Self {
+            path: path.to_owned(),
+            target: Arc::clone(target),
+            timeout: options.deadline.and_then(|deadline| deadline.timeout),
+        }
+    }
+
     pub(crate) fn late(&self, doing: &str) -> Error {
         let limit = self.timeout.unwrap_or_default();
-        let (path, address) = (&self.path, &self.address);
-        let text = format!("{path} at {address} exceeded its deadline of {limit:?} while {doing}");
+        let (path, target) = (&self.path, &self.target);
+        let text = format!("{path} at {target} exceeded its deadline of {limit:?} while {doing}");
         Error::new(Kind::Timeout, text)
     }
 
@@ -30,7 +39,7 @@ impl About {
         let text = format!(
             "{} at {} failed: {}: {error}",
             self.path,
-            self.address,
+            self.target,
             status::name(code)
         );
         let status = Status::new(code, error.to_string());
@@ -68,7 +77,7 @@ impl About {
         let text = format!(
             "{} at {} failed: {}: {problem}",
             self.path,
-            self.address,
+            self.target,
             status::name(code)
         );
         Error::new(Kind::Status, text).with_status(Status::new(code, problem))
@@ -80,7 +89,7 @@ impl About {
             let text = format!(
                 "the request of {} at {} failed: {}",
                 self.path,
-                self.address,
+                self.target,
                 status.message()
             );
             Error::new(Kind::Status, text).with_status(status)

@@ -1,26 +1,28 @@
 //! Calls with the client's token.
 
 use crate::client::about::About;
-use crate::client::connection::{ConnectionState, closed};
+use crate::client::channel::Channel;
+use crate::client::connection::ConnectionState;
 use crate::client::credentials::Credentials;
+use crate::client::options::CallOptions;
 use crate::client::replay::Kept;
+use crate::client::response_body::{End, ResponseBody, status_of};
 use crate::client::timer::Timer;
 use crate::client::token::Held;
-use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::Error;
 use http::{HeaderMap, Request, Response, request::Parts};
 use std::sync::Arc;
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, body::Body};
 
-/// Carries calls to one server, each with the client's token if it has one.
+/// Carries calls to the servers of a client, each with the client's token if it has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Authorized {
-    pub(crate) transport: Arc<Transport>,
+    pub(crate) channel: Arc<Channel>,
     pub(crate) credentials: Option<Arc<Credentials>>,
 }
 
 impl Authorized {
-    /// [`Transport::send`] with the token, and once more with another if that is refused.
+    /// [`Channel::send`] with the token, and once more with another if that is refused.
     pub(crate) async fn send(
         self,
         request: Request<Body>,
@@ -28,48 +30,57 @@ impl Authorized {
         match self.credentials {
             // A call that says itself who makes it is left alone.
             Some(credentials) if !request.headers().contains_key(credentials.key()) => {
-                Box::pin(send_with(self.transport, credentials, request)).await
+                Box::pin(send_with(self.channel, credentials, request)).await
             }
-            _ => self.transport.send(request).await,
+            _ => self.channel.send(request).await,
         }
     }
 }
 
 async fn send_with(
-    transport: Arc<Transport>,
+    channel: Arc<Channel>,
     credentials: Arc<Credentials>,
     request: Request<Body>,
 ) -> Result<Response<ResponseBody>, Error> {
     let (mut parts, body) = request.into_parts();
-    let options = transport.options(&mut parts);
-    let about = transport.about(&parts, &options);
+    let options = CallOptions::take(&mut parts, channel.config());
+    let about = About::new(parts.uri.path(), &channel.target(), &options);
     parts.extensions.insert(options);
     let (kept, body) = if credentials.is_renewable() {
-        let kept = Kept::new(body);
-        (Some(kept.clone()), Body::new(kept))
+        let kept = Kept::new(body, KEPT);
+        let body = kept.reader();
+        (Some(kept), body)
     } else {
         (None, body)
     };
     let attempt = Attempt {
-        transport: &transport,
+        channel: &channel,
         credentials: &credentials,
         about: &about,
         options,
     };
     let again = parts.clone();
     let (response, refused) = attempt.send(parts, body).await?;
-    let body = kept.filter(|_| refused).and_then(|kept| kept.again());
-    let Some(body) = body else {
-        return Ok(response);
-    };
-    drop(response);
-    let (response, _) = attempt.send(again, body).await?;
-    Ok(response)
+    match kept {
+        Some(kept) if refused && kept.is_repeatable() => {
+            drop(response);
+            let (response, _) = attempt.send(again, kept.reader()).await?;
+            Ok(response)
+        }
+        Some(kept) => {
+            kept.commit();
+            Ok(response)
+        }
+        None => Ok(response),
+    }
 }
+
+/// As much of a request is kept, in bytes.
+const KEPT: usize = 1 << 20;
 
 /// One call, which is made once or twice.
 struct Attempt<'a> {
-    transport: &'a Arc<Transport>,
+    channel: &'a Arc<Channel>,
     credentials: &'a Arc<Credentials>,
     about: &'a About,
     options: CallOptions,
@@ -78,12 +89,11 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// A token, unless the client is closed.
     async fn token(&self) -> Result<Held, Error> {
-        let subchannel = &self.transport.subchannel;
-        let mut state = subchannel.state();
+        let mut state = self.channel.state();
         tokio::select! {
             biased;
             _ = state.wait_for(|state| *state == ConnectionState::Shutdown) => {
-                Err(closed(subchannel.address()))
+                Err(self.channel.closed())
             }
             held = self.fetched() => held,
         }
@@ -94,7 +104,7 @@ impl Attempt<'_> {
             match self.credentials.token().await {
                 // A login does not wait for its server. Who does, does so here.
                 Err(error) if self.options.wait_for_ready && error.is_by_connect() => {
-                    self.transport.subchannel.ready(true).await?;
+                    self.channel.connected(true).await?;
                 }
                 fetched => return fetched,
             }
@@ -112,15 +122,16 @@ impl Attempt<'_> {
         let held = held.ok_or_else(|| self.about.late("waiting for a token"))??;
         let key = self.credentials.key().clone();
         parts.headers.insert(key, held.value);
-        let sent = Arc::clone(self.transport).send(Request::from_parts(parts, body));
+        let sent = Arc::clone(self.channel).send(Request::from_parts(parts, body));
         let mut response = sent.await?;
         let refused = is_unauthenticated(response.headers());
         if refused {
             self.credentials.refuse(held.generation);
         } else if self.credentials.is_renewable() {
             let credentials = Arc::downgrade(self.credentials);
-            response.body_mut().on_trailers(move |trailers| {
+            response.body_mut().on_end(move |end| {
                 if let Some(credentials) = credentials.upgrade()
+                    && let End::Trailers(trailers) = end
                     && is_unauthenticated(trailers)
                 {
                     credentials.refuse(held.generation);
@@ -132,6 +143,5 @@ impl Attempt<'_> {
 }
 
 fn is_unauthenticated(headers: &HeaderMap) -> bool {
-    let status = headers.get(Status::GRPC_STATUS);
-    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::Unauthenticated)
+    status_of(headers) == Some(Code::Unauthenticated)
 }

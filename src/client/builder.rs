@@ -3,10 +3,16 @@
 use crate::address::IntoAddress;
 use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
+use crate::client::balance::Strategy;
 use crate::client::config::ClientConfig;
+use crate::client::ejection::Ejection;
 use crate::client::handle::Client;
+use crate::client::health_policy::HealthPolicy;
+use crate::client::keepalive::Keepalive;
 use crate::client::resolver::Resolver;
+use crate::client::retry::RetryPolicy;
 use crate::client::tls::ClientTls;
+use crate::endpoint::IntoEndpoint;
 use crate::error::Error;
 use crate::schema::Schema;
 use crate::wire::compression::Compression;
@@ -44,11 +50,89 @@ impl ClientBuilder {
     pub fn address(mut self, address: impl IntoAddress) -> Self {
         match address.into_address() {
             Ok(address) => {
-                self.config.address = address;
+                self.config.endpoints = vec![address.into()];
                 self.bad_address = None;
             }
             Err(error) => self.bad_address = Some(error),
         }
+        self
+    }
+
+    /// The servers that calls may go to, all of which serve the same: [`Endpoint`](crate::Endpoint)s, or whatever is an address.
+    ///
+    /// There may be none at first ([`Client::set_endpoints`] tells them later). With several, a client keeps a connection to each
+    /// (with [`Strategy::First`] to those that it needs), and [`connect`](Self::connect) waits for the first that is ready.
+    ///
+    /// ```no_run
+    /// use rpcplugin_testkit::{Client, Endpoint, Strategy};
+    ///
+    /// # async fn example() -> Result<(), rpcplugin_testkit::Error> {
+    /// let client = Client::builder()
+    ///     .endpoints([Endpoint::new("server1:50051")?.weight(3), Endpoint::new("server2:50051")?])
+    ///     .strategy(Strategy::Weighted)
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn endpoints(mut self, endpoints: impl IntoIterator<Item: IntoEndpoint>) -> Self {
+        let endpoints = endpoints.into_iter().map(IntoEndpoint::into_endpoint);
+        match endpoints.collect() {
+            Ok(endpoints) => {
+                self.config.endpoints = endpoints;
+                self.bad_address = None;
+            }
+            Err(error) => self.bad_address = Some(error),
+        }
+        self
+    }
+
+    /// Which endpoint a call goes to. Default: [`Strategy::Weighted`], which is in turn when all have the same weight.
+    pub fn strategy(mut self, strategy: Strategy) -> Self {
+        self.config.strategy = strategy;
+        self
+    }
+
+    /// What the random choices of the strategy follow from, so that they can be had again.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        self
+    }
+
+    /// Lets calls wait within their deadline while there are no endpoints at all, instead of failing.
+    pub fn wait_for_endpoints(mut self) -> Self {
+        self.config.wait_for_endpoints = true;
+        self
+    }
+
+    /// When a failed call is made again. Default: [`RetryPolicy::default`], four attempts for idempotent calls.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.config.retry = policy;
+        self
+    }
+
+    /// Declares a method [idempotent](crate::client::UnaryCall::idempotent), however it is called: `Method`,
+    /// `Service.Method` or `pkg.Service/Method`.
+    pub fn idempotent(mut self, method: impl Into<String>) -> Self {
+        self.config.idempotent.push(method.into());
+        self
+    }
+
+    /// When an endpoint that fails gets no calls; `None` for never. Default: after 5 failures in a row.
+    pub fn ejection(mut self, policy: impl Into<Option<Ejection>>) -> Self {
+        self.config.ejection = policy.into();
+        self
+    }
+
+    /// Asks the health service of every endpoint, and calls none that is not serving. Default: nobody is asked.
+    pub fn health(mut self, policy: impl Into<Option<HealthPolicy>>) -> Self {
+        self.config.health = policy.into();
+        self
+    }
+
+    /// Pings connections. Default: no pings.
+    pub fn keepalive(mut self, keepalive: impl Into<Option<Keepalive>>) -> Self {
+        self.config.keepalive = keepalive.into();
         self
     }
 
@@ -175,7 +259,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects: the client that comes back has a connection whose server has answered.
+    /// Connects: the client that comes back has a connection whose server has answered. Of several endpoints it is one, and
+    /// the others follow.
     ///
     /// # Errors
     ///
@@ -192,6 +277,10 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// When something given to the builder is malformed.
+    ///
+    /// # Panics
+    ///
+    /// With several endpoints, or with [`health`](Self::health), outside a tokio runtime: those connect at once.
     pub fn connect_lazy(self) -> Result<Client, Error> {
         if let Some(mistake) = self.bad_address.or(self.bad_schema) {
             return Err(mistake);

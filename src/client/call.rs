@@ -1,10 +1,10 @@
 //! Calls as people write them: a builder that is awaited.
 
 use crate::client::config::ClientConfig;
+use crate::client::options::{CallOptions, Served};
 use crate::client::stream::{Response, ResponseStream};
 use crate::client::telling::Telling;
 use crate::client::timer::Deadline;
-use crate::client::transport::CallOptions;
 use crate::error::{Error, Kind};
 use crate::wire::{compression::Compression, metadata};
 use std::{fmt, pin::Pin, time::Duration};
@@ -32,6 +32,7 @@ pub(super) struct Settings {
 pub(super) struct Started {
     pub(super) metadata: MetadataMap,
     pub(super) options: CallOptions,
+    pub(super) served: Option<Served>,
 }
 
 impl Settings {
@@ -48,6 +49,7 @@ impl Settings {
                     deadline: Some(Deadline::after(timeout)),
                     ..self.options
                 },
+                served: None,
             }),
         }
     }
@@ -59,6 +61,9 @@ impl Started {
         let mut request = Request::new(messages);
         *request.metadata_mut() = self.metadata;
         request.extensions_mut().insert(self.options);
+        if let Some(served) = self.served {
+            request.extensions_mut().insert(served);
+        }
         request
     }
 }
@@ -120,7 +125,10 @@ macro_rules! builder {
                 self
             }
 
-            /// Declares that the call may be made more than once with the effect of once.
+            /// Declares that the call may be made more than once with the effect of once: when it fails, it is made again as
+            /// the client's [`RetryPolicy`](crate::client::RetryPolicy) says, until its response has begun.
+            ///
+            /// A call that was certainly not processed is made again without this.
             pub fn idempotent(mut self) -> Self {
                 self.settings.options.idempotent = true;
                 self

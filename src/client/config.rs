@@ -3,7 +3,13 @@
 use crate::address::Address;
 use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
+use crate::client::balance::Strategy;
+use crate::client::ejection::Ejection;
+use crate::client::health_policy::HealthPolicy;
+use crate::client::keepalive::Keepalive;
+use crate::client::retry::RetryPolicy;
 use crate::client::tls::ClientTls;
+use crate::endpoint::Endpoint;
 use crate::wire::compression::Compression;
 use std::time::Duration;
 
@@ -23,8 +29,26 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// Where the server is. Default: `localhost:50051`.
-    pub address: Address,
+    /// The servers that calls may go to. Default: `localhost:50051` alone.
+    pub endpoints: Vec<Endpoint>,
+    /// Which of them a call goes to. Default: [`Strategy::Weighted`].
+    pub strategy: Strategy,
+    /// What the random choices of a strategy follow from. `None` for another with every client. Default: `None`.
+    pub seed: Option<u64>,
+    /// Whether calls wait for endpoints within their deadline, instead of failing, while there are none at all.
+    /// Default: `false`.
+    pub wait_for_endpoints: bool,
+    /// When a failed call is made again.
+    pub retry: RetryPolicy,
+    /// Methods that may be called more than once with the effect of once, as `Method`, `Service.Method` or
+    /// `pkg.Service/Method`. Those whose schema says so (`idempotency_level`) need not be named. Default: none.
+    pub idempotent: Vec<String>,
+    /// When an endpoint that fails gets no calls. `None` for never. Default: after 5 failures in a row.
+    pub ejection: Option<Ejection>,
+    /// Asks the health service of every endpoint, and calls none that is not serving. `None` to ask nobody. Default: `None`.
+    pub health: Option<HealthPolicy>,
+    /// Pings on connections. `None` for none. Default: `None`.
+    pub keepalive: Option<Keepalive>,
     /// How long a call may take, from the call to the end of its reply, when it is not told otherwise. It is sent as
     /// `grpc-timeout`. `None` for no limit. Default: 30 s.
     pub timeout: Option<Duration>,
@@ -48,7 +72,15 @@ pub struct ClientConfig {
 impl Default for ClientConfig {
     fn default() -> Self {
         Self {
-            address: Address::tcp("localhost", 50051),
+            endpoints: vec![Address::tcp("localhost", 50051).into()],
+            strategy: Strategy::default(),
+            seed: None,
+            wait_for_endpoints: false,
+            retry: RetryPolicy::default(),
+            idempotent: Vec::new(),
+            ejection: Some(Ejection::default()),
+            health: None,
+            keepalive: None,
             timeout: Some(Duration::from_secs(30)),
             connect_timeout: Duration::from_secs(20),
             close_grace: Duration::from_secs(10),

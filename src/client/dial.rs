@@ -1,29 +1,33 @@
 //! One dial: from an address to an HTTP/2 connection that has seen the server's settings.
 
 use crate::address::Address;
-use crate::client::config::ClientConfig;
 use crate::client::secure::{Loaded, tls_error};
 use crate::error::{Error, Kind};
 use crate::net::{self, Notes, Secure, Tapped};
 use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW, UNLIMITED_FRAMES};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 use tokio::time::timeout;
 
 /// A connection that is ready, to be driven by its task.
-pub(crate) type Established = (
-    SendRequest<Bytes>,
-    Connection<Tapped<Secure<net::Stream>>, Bytes>,
-);
+pub(crate) struct Established {
+    pub(crate) requests: SendRequest<Bytes>,
+    pub(crate) connection: Connected,
+    /// What is noted of what goes over it.
+    pub(crate) notes: Notes,
+}
+
+pub(crate) type Connected = Connection<Tapped<Secure<net::Stream>>, Bytes>;
 
 /// Connects within the connect timeout.
 pub(crate) async fn establish(
-    config: &ClientConfig,
+    address: &Address,
+    limit: Duration,
     tls: Option<&Loaded>,
 ) -> Result<Established, Error> {
-    let established = timeout(config.connect_timeout, handshake(&config.address, tls)).await;
-    established.unwrap_or_else(|_| Err(timed_out(config)))
+    let established = timeout(limit, handshake(address, tls)).await;
+    established.unwrap_or_else(|_| Err(timed_out(address, limit)))
 }
 
 /// Connects and waits for the server's settings, which only a server that is really there sends.
@@ -44,7 +48,7 @@ async fn handshake(address: &Address, tls: Option<&Loaded>) -> Result<Establishe
         .enable_push(false)
         .max_local_error_reset_streams(None)
         .data_frame_budget(UNLIMITED_FRAMES)
-        .handshake(Tapped::new(stream, notes.clone(), None));
+        .handshake(Tapped::new(stream, notes.clone(), None).noting_opened());
     let broken = |cause: Source| {
         let text = spoken(address, tls, &notes, agreed);
         text.unwrap_or_else(|| {
@@ -67,7 +71,11 @@ async fn handshake(address: &Address, tls: Option<&Loaded>) -> Result<Establishe
         }
     })
     .await?;
-    Ok((requests, connection))
+    Ok(Established {
+        requests,
+        connection,
+        notes,
+    })
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -93,8 +101,7 @@ fn spoken(address: &Address, tls: Option<&Loaded>, notes: &Notes, agreed: bool) 
     }
 }
 
-fn timed_out(config: &ClientConfig) -> Error {
-    let (address, limit) = (&config.address, config.connect_timeout);
+fn timed_out(address: &Address, limit: Duration) -> Error {
     connect_error(format!(
         "no connection to {address} within the connect timeout of {limit:?}"
     ))

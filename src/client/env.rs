@@ -16,6 +16,7 @@ impl ClientConfig {
     /// | `PLUGIN_SERVER_HOST` | a host name or IP address | `localhost` |
     /// | `PLUGIN_SERVER_PORT` | a port, 1 to 65535 | `50051` |
     /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path, or `unix:` and a path; it wins over host and port | – |
+    /// | `PLUGIN_STRATEGY` | which of several endpoints a call goes to: `first`, `least_request`, `random`, `round_robin` or `weighted` | `weighted` |
     /// | `PLUGIN_TIMEOUT` | the timeout of a call: seconds, as `30`, `2.5`, `30s`; or `500ms` | `30.0` |
     /// | `PLUGIN_COMPRESSION` | what requests are compressed with: `gzip`, `zstd` or `identity` | `identity` |
     /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
@@ -56,7 +57,7 @@ impl ClientConfig {
     /// use rpcplugin_testkit::{Address, ClientConfig};
     ///
     /// let config = ClientConfig::from_vars("KV_", |name| Ok((name == "KV_SERVER_PORT").then(|| "7000".to_owned())))?;
-    /// assert_eq!(config.address, Address::tcp("localhost", 7000));
+    /// assert_eq!(config.endpoints[0].address, Address::tcp("localhost", 7000));
     /// # Ok::<(), rpcplugin_testkit::Error>(())
     /// ```
     ///
@@ -74,10 +75,18 @@ impl ClientConfig {
         let compression = vars.parse("COMPRESSION", expected, |name| {
             Compression::parse(&name.to_ascii_lowercase()).ok()
         })?;
+        let strategy = vars.value("STRATEGY")?;
+        let strategy = strategy.map(|name| {
+            name.parse().map_err(|error: Error| {
+                Error::new(Kind::Config, format!("{}: {error}", vars.name("STRATEGY")))
+            })
+        });
+        let strategy = strategy.transpose()?;
         let use_tls = vars.parse("USE_TLS", "`true` or `false`", switch)?;
         let defaults = Self::default();
         Ok(Self {
-            address: address(&vars)?,
+            endpoints: vec![address(&vars)?.into()],
+            strategy: strategy.unwrap_or(defaults.strategy),
             timeout: timeout.or(defaults.timeout),
             compression: compression.flatten(),
             tls: use_tls.unwrap_or(false).then(|| tls(&vars)).transpose()?,

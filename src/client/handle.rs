@@ -1,13 +1,14 @@
 //! The client.
 
-use crate::address::Address;
 use crate::client::authorize::Authorized;
-use crate::client::call::{Open, Started};
+use crate::client::call::{Open, Settings, Started};
+use crate::client::channel::Channel;
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
+use crate::client::options::{CallOptions, Idempotent, Served};
 use crate::client::resolver::{Resolver, Target};
+use crate::client::response_body::ResponseBody;
 use crate::client::telling::Telling;
-use crate::client::transport::{CallOptions, ResponseBody, Transport};
 use crate::error::{Error, Kind};
 use crate::schema::{Shape, reflect};
 use http::{HeaderName, uri::PathAndQuery};
@@ -29,13 +30,20 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// A direct connection to a running plugin server.
+/// A client of running plugin servers: of one, or of several that serve the same.
 ///
 /// It is a cheap handle: clone it, and share it between tasks. It calls methods by name with JSON ([`call`](Self::call)),
 /// by path with prost messages ([`unary`](Self::unary)), and it is a [`tower::Service`], so that every tonic-generated
 /// client works over it: `EchoClient::new(client.clone())`.
 ///
-/// A lost connection is made anew by the next call, with
+/// With several [endpoints](crate::client::ClientBuilder::endpoints) each call goes to one that can take it, by a
+/// [`Strategy`](crate::Strategy). A call that was certainly not processed (it never left, or its server refused it) is made again
+/// elsewhere; one that may have been only if it is [idempotent](crate::client::UnaryCall::idempotent), by a
+/// [`RetryPolicy`](crate::client::RetryPolicy). An endpoint that fails too often in a row gets no calls for a while
+/// ([`Ejection`](crate::client::Ejection)), and one that is not serving none if its health is watched
+/// ([`HealthPolicy`](crate::client::HealthPolicy)).
+///
+/// A lost connection is made anew, by the next call or, with several endpoints, at once, with
 /// [gRPC's backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md) between failed dials. Every call
 /// has a deadline, 30 s when nothing else is said.
 ///
@@ -59,18 +67,24 @@ use tonic_prost::ProstCodec;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Whether every call of this handle is.
+    is_idempotent: bool,
 }
 
 #[derive(Debug)]
 struct Inner {
     config: ClientConfig,
     authorized: Authorized,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
 }
 
 impl Client {
     /// What calls go by has been made already.
-    pub(super) fn of(config: ClientConfig, resolver: Resolver, authorized: Authorized) -> Self {
+    pub(super) fn of(
+        config: ClientConfig,
+        resolver: Arc<Resolver>,
+        authorized: Authorized,
+    ) -> Self {
         let inner = Inner {
             config,
             authorized,
@@ -78,23 +92,43 @@ impl Client {
         };
         Self {
             inner: Arc::new(inner),
+            is_idempotent: false,
         }
     }
 
-    fn transport(&self) -> &Arc<Transport> {
-        &self.inner.authorized.transport
+    pub(super) fn channel(&self) -> &Arc<Channel> {
+        &self.inner.authorized.channel
+    }
+
+    /// A handle on the same client all of whose calls are [idempotent](crate::client::UnaryCall::idempotent), for generated
+    /// clients.
+    ///
+    /// ```no_run
+    /// # use rpcplugin_testkit::Client;
+    /// # async fn example() -> Result<(), rpcplugin_testkit::Error> {
+    /// let client = Client::builder().endpoints(["127.0.0.1:50051", "127.0.0.1:50052"]).connect().await?;
+    /// let stub = tonic_health::pb::health_client::HealthClient::new(client.idempotent());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn idempotent(&self) -> Self {
+        Self {
+            is_idempotent: true,
+            ..self.clone()
+        }
     }
 
     /// Waits until there is a connection, and a token if there has to be one.
     pub(super) async fn connected(&self) -> Result<(), Error> {
-        self.transport().subchannel.ready(false).await?;
+        self.channel().connected(false).await?;
         match &self.inner.authorized.credentials {
             Some(credentials) => {
                 let limit = self.inner.config.timeout.unwrap_or(Duration::MAX);
                 let token = timeout(limit, credentials.token()).await;
                 token.map(|token| token.map(drop)).unwrap_or_else(|_| {
-                    let address = self.address();
-                    let text = format!("no token for {address} within the timeout of {limit:?}");
+                    let target = self.target();
+                    let text = format!("no token for {target} within the timeout of {limit:?}");
                     Err(Error::new(Kind::Timeout, text))
                 })
             }
@@ -108,16 +142,15 @@ impl Client {
         credentials.map(|credentials| credentials.key())
     }
 
-    /// Where the server is.
-    #[must_use]
-    pub fn address(&self) -> &Address {
-        self.transport().address()
+    /// The servers in short, for texts.
+    pub(crate) fn target(&self) -> Arc<str> {
+        self.channel().target()
     }
 
-    /// The state of the connection, now and whenever it changes.
+    /// The state of the connection, now and whenever it changes; with several endpoints that of all together.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.transport().subchannel.state()
+        self.channel().state()
     }
 
     /// Reads the files that its [`ClientTls`](crate::ClientTls) names again, to tell what is wrong with them. The next dial uses
@@ -129,10 +162,7 @@ impl Client {
     ///
     /// When a file cannot be read, or what it holds is of no use. What was read before is kept then.
     pub fn reload_tls(&self) -> Result<(), Error> {
-        match self.transport().subchannel.tls() {
-            Some(tls) => tls.reload(),
-            None => Ok(()),
-        }
+        self.channel().reload_tls()
     }
 
     /// Closes the client and all its clones: later calls fail at once ([`Error::is_closed`]), calls in flight may finish
@@ -146,7 +176,7 @@ impl Client {
 
     /// [`close`](Self::close) with a grace of its own.
     pub async fn drain(&self, grace: Duration) {
-        self.transport().subchannel.close(grace).await;
+        self.channel().close(grace).await;
     }
 
     pub(super) fn typed<Req, Res>(
@@ -161,7 +191,7 @@ impl Client {
         let client = self.clone();
         Box::new(move |settings| {
             Box::pin(async move {
-                let started = settings.start(&client.inner.config)?;
+                let started = client.start(settings)?;
                 let telling = client.telling(path.clone(), &started);
                 let path = parse_path(&path)?;
                 let opened = client.open(started, path, requests, ProstCodec::default());
@@ -174,7 +204,8 @@ impl Client {
         let client = self.clone();
         Box::new(move |settings| {
             Box::pin(async move {
-                let started = settings.start(&client.inner.config)?;
+                let mut started = client.start(settings)?;
+                started.options.idempotent |= client.channel().names_idempotent(&method);
                 let mut target = client.resolve(&method, shape, &started).await?;
                 let telling = Telling {
                     hint: target.guessed.then_some(NO_SCHEMA),
@@ -199,10 +230,20 @@ impl Client {
         })
     }
 
+    fn start(&self, settings: Settings) -> Result<Started, Error> {
+        let mut started = settings.start(&self.inner.config)?;
+        started.options.idempotent |= self.is_idempotent;
+        if !self.channel().is_lone() {
+            started.served = Some(Served::default());
+        }
+        Ok(started)
+    }
+
     fn telling(&self, name: String, started: &Started) -> Telling {
         Telling {
             name,
-            address: self.address().to_string(),
+            target: self.target(),
+            served: started.served.clone(),
             hint: None,
             compression: started.options.compression,
             failure: Arc::default(),
@@ -236,7 +277,7 @@ impl Client {
             let limit = limit.unwrap_or_default();
             let text = format!(
                 "{method} at {} exceeded its deadline of {limit:?} while asking the server's reflection",
-                self.address()
+                self.target()
             );
             Err(Error::new(Kind::Timeout, text))
         })
@@ -308,7 +349,10 @@ impl Service<http::Request<Body>> for Client {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        if self.is_idempotent {
+            request.extensions_mut().insert(Idempotent);
+        }
         let authorized = self.inner.authorized.clone();
         Box::pin(async move { authorized.send(request).await.map_err(Status::from) })
     }

@@ -30,7 +30,7 @@ impl Client {
         match self.health("").await? {
             ServingStatus::Serving => Ok(()),
             other => {
-                let text = format!("the server at {} is not healthy: {other}", self.address());
+                let text = format!("the server at {} is not healthy: {other}", self.target());
                 let status = tonic::Status::unavailable("the server is not serving");
                 Err(Error::new(Kind::Status, text).with_status(status))
             }

@@ -2,21 +2,28 @@
 
 use crate::client::auth::{Token, TokenSource, token_of};
 use crate::client::authorize::Authorized;
+use crate::client::channel::Channel;
 use crate::client::config::ClientConfig;
 use crate::client::credentials::Credentials;
 use crate::client::handle::Client;
 use crate::client::resolver::Resolver;
-use crate::client::transport::Transport;
 use crate::error::{Error, Kind};
 use serde_json::Value;
 use std::sync::Arc;
 
 impl Client {
     pub(super) fn new(config: ClientConfig, resolver: Resolver) -> Result<Self, Error> {
-        let transport = Arc::new(Transport::new(config.clone())?);
-        let credentials = credentials(&config, &transport, &resolver)?;
+        if let Some(mistake) = config.auth.as_ref().and_then(|auth| auth.mistake.as_ref()) {
+            return Err(mistake.clone());
+        }
+        let resolver = Arc::new(resolver);
+        let channel = {
+            let resolver = Arc::clone(&resolver);
+            Channel::new(config.clone(), move |path| resolver.is_idempotent(path))?
+        };
+        let credentials = credentials(&config, &channel, &resolver)?;
         let authorized = Authorized {
-            transport,
+            channel,
             credentials: credentials.map(Arc::new),
         };
         Ok(Self::of(config, resolver, authorized))
@@ -26,23 +33,12 @@ impl Client {
 /// The tokens of a client, if it is told of any. A login is a call of a client without them.
 fn credentials(
     config: &ClientConfig,
-    transport: &Arc<Transport>,
+    channel: &Arc<Channel>,
     resolver: &Resolver,
 ) -> Result<Option<Credentials>, Error> {
     let Some(auth) = config.auth.clone() else {
         return Ok(None);
     };
-    if let Some(mistake) = &auth.mistake {
-        return Err(mistake.clone());
-    }
-    let address = transport.address();
-    let safe = transport.is_secure() || address.is_local() || auth.allow_plaintext;
-    if !safe {
-        let text = format!(
-            "a token would go to {address} in plaintext: use `.tls(..)`, or `TokenAuth::allow_plaintext()`"
-        );
-        return Err(Error::new(Kind::Config, text));
-    }
     let told = auth.clone();
     Ok(Some(match auth.source {
         TokenSource::Fixed(token) => {
@@ -56,11 +52,11 @@ fn credentials(
         TokenSource::Provider(provide) => Credentials::new(told, true, move || provide()),
         TokenSource::Login { method, args } => {
             let authorized = Authorized {
-                transport: Arc::clone(transport),
+                channel: Arc::clone(channel),
                 credentials: None,
             };
             // Its own resolver: calls that ask for a name may be waiting for the login.
-            let client = Client::of(config.clone(), resolver.anew(), authorized);
+            let client = Client::of(config.clone(), Arc::new(resolver.anew()), authorized);
             Credentials::new(told, true, move || {
                 Box::pin(login(client.clone(), method.clone(), args.clone()))
             })
@@ -72,7 +68,7 @@ async fn login(client: Client, method: String, args: Value) -> Result<Token, Err
     let failed = |problem: &str| {
         let text = format!(
             "the login by {method} at {} failed{problem}",
-            client.address()
+            client.target()
         );
         Error::new(Kind::Auth, text)
     };

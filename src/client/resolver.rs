@@ -36,6 +36,20 @@ impl Resolver {
         Self::Reflection(OnceCell::new())
     }
 
+    /// Whether its schema, as far as it is known, says that the method of this path may be called more than once.
+    pub(crate) fn is_idempotent(&self, path: &str) -> bool {
+        let schema = match self {
+            Self::Given(schema) => Some(schema),
+            Self::Reflection(cell) => match cell.get() {
+                Some(Some(reflected)) => Some(&reflected.schema),
+                _ => None,
+            },
+            Self::Schemaless => None,
+        };
+        let method = schema.and_then(|schema| schema.method(path).ok());
+        method.is_some_and(|method| method.is_idempotent())
+    }
+
     /// The same, with nothing asked yet.
     pub(crate) fn anew(&self) -> Self {
         match self {

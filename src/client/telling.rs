@@ -1,5 +1,6 @@
 //! How a failed call is told.
 
+use crate::client::options::Served;
 use crate::error::{Error, Kind};
 use crate::wire::compression::{Compression, GRPC_ACCEPT_ENCODING};
 use crate::wire::status;
@@ -11,7 +12,10 @@ use tonic::{Code, Status};
 #[derive(Clone, Debug)]
 pub(super) struct Telling {
     pub(super) name: String,
-    pub(super) address: String,
+    /// The servers of the client in short.
+    pub(super) target: Arc<str>,
+    /// That which served the call, if there are several.
+    pub(super) served: Option<Served>,
     /// What an `UNIMPLEMENTED` most likely means.
     pub(super) hint: Option<&'static str>,
     /// What the request is compressed with.
@@ -30,7 +34,7 @@ impl Telling {
         let mut text = format!(
             "{} at {} failed: {}",
             self.name,
-            self.address,
+            self.server(),
             status::name(code)
         );
         let hint = match code {
@@ -46,6 +50,11 @@ impl Telling {
             }
         }
         Error::new(Kind::Status, text).with_status(status)
+    }
+
+    fn server(&self) -> Arc<str> {
+        let served = self.served.as_ref().and_then(Served::target);
+        served.unwrap_or_else(|| Arc::clone(&self.target))
     }
 
     /// What the server takes instead, when it says that the request's compression is not among it.

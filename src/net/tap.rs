@@ -1,17 +1,21 @@
-//! A stream whose incoming bytes are looked at on their way.
+//! A stream whose bytes are looked at on their way.
 
 use crate::wire::authority::Mender;
+use crate::wire::opened::Opened;
 use crate::wire::opening::Opening;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Notes how the other side begins and by which error it ends, and mends what it is told to mend. What goes out passes as
-/// it is.
+/// it is; of a client, the streams that it opens are noted.
 #[derive(Debug)]
 pub(crate) struct Tapped<S> {
     stream: S,
@@ -19,11 +23,16 @@ pub(crate) struct Tapped<S> {
     /// Whether the opening is noted still.
     opens: bool,
     mender: Option<Mender>,
+    opened: Option<Opened>,
 }
 
 /// What was noted of a stream. Cloning it gives another hand on the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notes(Arc<Mutex<Noted>>);
+pub(crate) struct Notes {
+    noted: Arc<Mutex<Noted>>,
+    /// The last stream whose request is on its way.
+    last_opened: Arc<AtomicU32>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
@@ -34,7 +43,12 @@ pub(crate) struct Noted {
 
 impl Notes {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Noted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the request of this stream of ours never left. Meant for a connection that has ended.
+    pub(crate) fn never_sent(&self, stream: u32) -> bool {
+        stream > self.last_opened.load(Ordering::Acquire)
     }
 }
 
@@ -45,7 +59,28 @@ impl<S> Tapped<S> {
             notes,
             opens: true,
             mender,
+            opened: None,
         }
+    }
+
+    /// Notes the streams that this side, a client, opens.
+    pub(crate) fn noting_opened(mut self) -> Self {
+        self.opened = Some(Opened::default());
+        self
+    }
+
+    fn wrote<'a>(&mut self, written: usize, bufs: impl Iterator<Item = &'a [u8]>) {
+        let Some(opened) = &mut self.opened else {
+            return;
+        };
+        let mut left = written;
+        let mut last = 0;
+        for buf in bufs {
+            let taken = left.min(buf.len());
+            last = opened.follow(&buf[..taken]);
+            left -= taken;
+        }
+        self.notes.last_opened.fetch_max(last, Ordering::Release);
     }
 
     fn look(&mut self, bytes: &mut [u8]) {
@@ -100,8 +135,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
-        Poll::Ready(written.map_err(|error| this.write_failed(error, cx)))
+        match ready!(Pin::new(&mut this.stream).poll_write(cx, buf)) {
+            Ok(written) => {
+                this.wrote(written, std::iter::once(buf));
+                Poll::Ready(Ok(written))
+            }
+            Err(error) => Poll::Ready(Err(this.write_failed(error, cx))),
+        }
     }
 
     fn poll_write_vectored(
@@ -110,8 +150,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
-        Poll::Ready(written.map_err(|error| this.write_failed(error, cx)))
+        match ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)) {
+            Ok(written) => {
+                this.wrote(written, bufs.iter().map(|buf| &**buf));
+                Poll::Ready(Ok(written))
+            }
+            Err(error) => Poll::Ready(Err(this.write_failed(error, cx))),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use http::uri::PathAndQuery;
 use prost_reflect::{MessageDescriptor, MethodDescriptor};
+use prost_types::method_options;
 use std::fmt;
 
 /// Which sides of a call are streams.
@@ -68,6 +69,18 @@ pub struct Method {
     shape: Shape,
     input: MessageDescriptor,
     output: MessageDescriptor,
+    idempotent: bool,
+}
+
+fn is_idempotent(descriptor: &MethodDescriptor) -> bool {
+    let options = descriptor.method_descriptor_proto().options.as_ref();
+    options.is_some_and(|options| {
+        matches!(
+            options.idempotency_level(),
+            method_options::IdempotencyLevel::NoSideEffects
+                | method_options::IdempotencyLevel::Idempotent
+        )
+    })
 }
 
 impl Method {
@@ -79,7 +92,16 @@ impl Method {
             shape: Shape::of(descriptor),
             input: descriptor.input(),
             output: descriptor.output(),
+            idempotent: is_idempotent(descriptor),
         })
+    }
+
+    /// Whether the schema says that it may be called more than once with the effect of once: its option `idempotency_level` is
+    /// `NO_SIDE_EFFECTS` or `IDEMPOTENT`
+    /// ([descriptor.proto](https://github.com/protocolbuffers/protobuf/blob/main/src/google/protobuf/descriptor.proto)).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotent
     }
 
     /// The path on the wire: `/pkg.Service/Method`.

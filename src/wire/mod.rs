@@ -6,6 +6,7 @@
 //! - `compression`: compressing and decompressing a message.
 //! - `message`: the five-byte prefix, splitting and making length-prefixed messages.
 //! - `metadata`: metadata that people write, checked.
+//! - `opened`: which streams a client has opened, by the bytes that it has written.
 //! - `opening`: the first bytes of a connection, and what they are when they are no HTTP/2.
 //! - `read`: the messages of a stream, one by one.
 //! - `receive`: an `h2` stream as an `http_body::Body`, releasing flow control as it is read.
@@ -21,6 +22,7 @@ pub(crate) mod frame;
 mod header_block;
 pub(crate) mod message;
 pub(crate) mod metadata;
+pub(crate) mod opened;
 pub(crate) mod opening;
 mod read;
 mod receive;

@@ -36,7 +36,7 @@ async fn a_group_is_known_by_the_addresses_that_it_dials() {
         // They have what the servers have.
         let client = member(&cluster, &east, 1).await;
         within(client.health_check()).await.unwrap();
-        assert_eq!(client.address(), &east.addresses()[1]);
+        assert_eq!(client.endpoints()[0].address, east.addresses()[1]);
         assert_eq!(cluster[1].connections(), 1);
         if cluster[0].authority().is_some() {
             assert_eq!(journal.from_client("test client").len(), 4);

@@ -36,7 +36,10 @@ fn file(content: impl AsRef<[u8]>) -> (NamedTempFile, String) {
 #[test]
 fn without_variables_the_configuration_is_the_default() {
     let default = ClientConfig::default();
-    assert_eq!(default.address, Address::tcp("localhost", 50051));
+    assert_eq!(
+        default.endpoints[0].address,
+        Address::tcp("localhost", 50051)
+    );
     assert_eq!(default.timeout, Some(Duration::from_secs(30)));
     assert_eq!(default.connect_timeout, Duration::from_secs(20));
     assert_eq!(default.close_grace, Duration::from_secs(10));
@@ -77,12 +80,24 @@ fn host_and_port_make_the_address() {
     for written in hosts.split('|') {
         let host = written.trim().trim_matches(['[', ']']);
         let alone = config(&[("SERVER_HOST", written)]).unwrap();
-        assert_eq!(alone.address, Address::tcp(host, 50051), "{written:?}");
+        assert_eq!(
+            alone.endpoints[0].address,
+            Address::tcp(host, 50051),
+            "{written:?}"
+        );
         for (digits, port) in [("1", 1), ("65535", 65535), (" 7000 ", 7000), ("007", 7)] {
             let both = config(&[("SERVER_HOST", written), ("SERVER_PORT", digits)]).unwrap();
-            assert_eq!(both.address, Address::tcp(host, port), "{written:?}");
+            assert_eq!(
+                both.endpoints[0].address,
+                Address::tcp(host, port),
+                "{written:?}"
+            );
             let alone = config(&[("SERVER_PORT", digits)]).unwrap();
-            assert_eq!(alone.address, Address::tcp("localhost", port), "{digits:?}");
+            assert_eq!(
+                alone.endpoints[0].address,
+                Address::tcp("localhost", port),
+                "{digits:?}"
+            );
         }
     }
 }
@@ -94,7 +109,10 @@ fn a_unix_socket_path_wins_over_host_and_port() {
     let limit = if cfg!(target_os = "linux") { 107 } else { 103 };
     let longest = format!("/{}", "p".repeat(limit - 1));
     for path in ["/run/plugin.sock", "plugin.sock", longest.as_str()] {
-        assert_eq!(read(path).unwrap().address, Address::Unix(path.into()));
+        assert_eq!(
+            read(path).unwrap().endpoints[0].address,
+            Address::Unix(path.into())
+        );
     }
     let error = read(&format!("{longest}p")).unwrap_err();
     let expected = format!(
@@ -189,7 +207,7 @@ fn only_variables_of_the_prefix_are_read_and_those_of_pem_only_with_tls() {
             });
             let read = read.unwrap();
             assert_eq!(read.tls.is_some(), pems > 0, "{prefix} {switch}");
-            assert_eq!(read.address, Address::tcp("kv", 50051));
+            assert_eq!(read.endpoints[0].address, Address::tcp("kv", 50051));
             let mut asked = asked.into_inner();
             asked.sort_unstable();
             let names = NAMES.split(' ').take(6 + pems);
@@ -248,7 +266,7 @@ async fn pem_is_given_inline_as_a_path_or_as_a_file_url() {
                 let mut vars = good.clone();
                 vars[at].1 = value;
                 let mut config = config_of(&vars).unwrap_or_else(|error| panic!("{name}: {error}"));
-                config.address = server.address().clone();
+                config.endpoints = vec![server.address().clone().into()];
                 let client = within(Client::builder().config(config).connect()).await;
                 client.unwrap().health_check().await.unwrap();
                 let calls = server.calls_to("grpc.health.v1.Health/Check");

@@ -48,7 +48,7 @@ async fn a_server_that_the_machine_trusts() {
     within(client.health_check()).await.unwrap();
     let on = |name: &str| Ok((name == "PLUGIN_USE_TLS").then(|| "on".to_owned()));
     let mut config = ClientConfig::from_vars("PLUGIN_", on).unwrap();
-    config.address = server.address().clone();
+    config.endpoints = vec![server.address().clone().into()];
     within(Client::builder().config(config).connect())
         .await
         .unwrap();

@@ -1,0 +1,146 @@
+//! One endpoint at work.
+
+use crate::client::balance::{Candidate, Load};
+use crate::client::connection::ConnectionState;
+use crate::client::ejection::Breaker;
+use crate::client::health_policy::{Health, Verdict};
+use crate::client::stats::{Counters, EndpointStats};
+use crate::client::transport::Transport;
+use crate::endpoint::Endpoint;
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
+use tokio::{task::AbortHandle, time::Instant};
+
+/// One endpoint, its connection, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Member {
+    key: u64,
+    pub(super) endpoint: Endpoint,
+    weight: AtomicU32,
+    pub(super) transport: Arc<Transport>,
+    pub(super) load: Load,
+    pub(super) counters: Counters,
+    breaker: Mutex<Breaker>,
+    /// What its health service says, if that is asked.
+    health: Mutex<Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    verdict: Verdict,
+    since: Option<Instant>,
+    task: Option<AbortHandle>,
+}
+
+impl Member {
+    pub(super) fn new(key: u64, endpoint: Endpoint, transport: Transport) -> Self {
+        Self {
+            key,
+            weight: AtomicU32::new(endpoint.weight),
+            endpoint,
+            transport: Arc::new(transport),
+            load: Load::new(Instant::now()),
+            counters: Counters::default(),
+            breaker: Mutex::new(Breaker::new()),
+            health: Mutex::default(),
+        }
+    }
+
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// The endpoint as it is now.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.endpoint
+            .clone()
+            .weight(self.weight.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.transport.subchannel.state() == ConnectionState::Ready
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn health(&self) -> Verdict {
+        self.watched().verdict.clone()
+    }
+
+    /// Takes a verdict of its health service. Gives the one before.
+    pub(super) fn judge(&self, verdict: Verdict) -> Health {
+        let mut watched = self.watched();
+        watched.since = Some(Instant::now());
+        std::mem::replace(&mut watched.verdict, verdict).health
+    }
+
+    /// Another task watches it from now on, or none does.
+    pub(super) fn watched_by(&self, task: Option<AbortHandle>) {
+        let before = std::mem::replace(&mut self.watched().task, task);
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
+    /// Whether it may yet take calls, without having failed since it last could.
+    pub(super) fn is_hopeful(&self) -> bool {
+        match self.is_connected() {
+            true => self.health().health == Health::Unknown,
+            false => self.transport.subchannel.failure().is_none(),
+        }
+    }
+
+    /// Why it takes no calls, and since when.
+    pub(super) fn trouble(&self) -> (String, Option<Instant>) {
+        if let Some((error, at)) = self.transport.subchannel.failure() {
+            return (error.chain(), Some(at));
+        }
+        if !self.is_connected() {
+            return ("not connected yet".to_owned(), None);
+        }
+        let watched = self.watched();
+        match watched.verdict.health {
+            Health::NotServing => (watched.verdict.why.clone(), watched.since),
+            _ => ("its health is not known yet".to_owned(), None),
+        }
+    }
+
+    pub(super) fn stats(&self) -> EndpointStats {
+        EndpointStats {
+            endpoint: self.endpoint(),
+            state: self.transport.subchannel.state(),
+            health: self.health().health,
+            is_ejected: self.breaker().is_ejected(),
+            in_flight: self.load.in_flight(),
+            counts: self.counters.read(),
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.watched_by(None);
+    }
+}
+
+impl Candidate for Member {
+    fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    fn load(&self, now: Instant) -> f64 {
+        self.load.value(now)
+    }
+
+    fn key(&self) -> u64 {
+        self.key
+    }
+}

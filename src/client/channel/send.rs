@@ -1,0 +1,310 @@
+//! A call, from its first attempt to its last.
+
+use crate::client::balance::Candidate as _;
+use crate::client::channel::attempt::Attempt;
+use crate::client::channel::hedge;
+use crate::client::channel::set::Channel;
+use crate::client::channel::tries::Tries;
+use crate::client::options::{CallOptions, Served};
+use crate::client::replay::Kept;
+use crate::client::response_body::{ResponseBody, status_of};
+use crate::client::retry::{Class, Course, Failure, Pushback, Verdict, Why};
+use crate::client::transport::Broken;
+use crate::error::{Error, Kind};
+use http::{HeaderValue, Request, Response, request::Parts};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::{Code, Status, body::Body};
+
+/// [How often a call was made before](https://github.com/grpc/proposal/blob/master/A6-client-retries.md).
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+
+impl Channel {
+    /// Makes a call, as often as its policy lets it, and gives its response when that has begun.
+    ///
+    /// The deadline is that of the call, of the `grpc-timeout` header, or of the configuration; it goes on over the body.
+    /// Dropping the future, or later the body, resets the stream.
+    pub(crate) async fn send(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let options = CallOptions::take(&mut parts, &self.config);
+        let served = parts.extensions.remove::<Served>();
+        self.totals.called();
+        let call = Calling {
+            kept: Kept::new(body, self.config.retry.buffer),
+            parts,
+            options,
+            served,
+            idempotent: OnceLock::new(),
+            channel: self,
+        };
+        match call.channel.config.retry.hedge {
+            Some(hedge) if call.is_idempotent() => hedge::run(call, hedge).await,
+            _ => call.run().await,
+        }
+    }
+}
+
+/// One call under way.
+pub(super) struct Calling {
+    pub(super) channel: Arc<Channel>,
+    parts: Parts,
+    pub(super) options: CallOptions,
+    pub(super) kept: Kept,
+    /// Is told who serves it.
+    served: Option<Served>,
+    /// Asked for only when it matters.
+    idempotent: OnceLock<bool>,
+}
+
+/// An attempt that failed.
+pub(super) struct Failed {
+    pub(super) key: u64,
+    pub(super) target: Arc<str>,
+    pub(super) class: Class,
+    pub(super) code: Code,
+    pub(super) pushback: Option<Pushback>,
+    pub(super) told: Told,
+}
+
+/// How a failure is told.
+pub(super) enum Told {
+    Error(Error),
+    /// A response that is nothing but a status.
+    Response(Response<ResponseBody>),
+}
+
+impl Calling {
+    /// One attempt after the other.
+    async fn run(self) -> Result<Response<ResponseBody>, Error> {
+        let channel = &self.channel;
+        let mut course = Course::new(&channel.config.retry);
+        let mut tries: Option<Tries> = None;
+        let began = Instant::now();
+        loop {
+            let chosen = channel.choose(tries.as_ref(), &self.options, self.path());
+            let attempt = match chosen.await {
+                Ok(attempt) => attempt,
+                Err(error) => return Err(self.conclude(tries, error, "")),
+            };
+            let failed = match self.attempt(attempt, course.previous_attempts()).await {
+                Ok(response) => {
+                    self.kept.commit();
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            let tried = tries.get_or_insert_with(|| Tries::new(began));
+            let has_others = {
+                let snapshot = channel.snapshot.load();
+                if failed.is_final(snapshot.is_lone()) {
+                    return self.give_up(tries, failed, "");
+                }
+                let mut others = snapshot.ready.iter();
+                others.any(|other| other.key() != failed.key && !tried.has(other.key()))
+            };
+            let failure = self.failure(&failed);
+            let left = self.left();
+            let tokens = channel.tokens.as_ref();
+            match course.next(&failure, tokens, left, has_others, fastrand::f64()) {
+                Verdict::GiveUp(why) => {
+                    if why == Why::Throttled {
+                        channel.totals.throttled();
+                    }
+                    let why = self.explain(why);
+                    return self.give_up(tries, failed, &why);
+                }
+                Verdict::Again { after, transparent } => {
+                    tracing::debug!(
+                        path = self.path(), target = %failed.target, code = ?failed.code, ?after, transparent, "again"
+                    );
+                    channel.totals.retried(transparent);
+                    tried.push(
+                        failed.key,
+                        &failed.target,
+                        failed.told.into_error(self.path(), &failed.target),
+                    );
+                    if !after.is_zero() {
+                        sleep_until(Instant::now() + after).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt at one endpoint. The response is that of a call that was processed.
+    pub(super) async fn attempt(
+        &self,
+        attempt: Attempt,
+        previous: u32,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let mut parts = self.parts.clone();
+        if previous > 0 {
+            parts
+                .headers
+                .insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+        }
+        let member = Arc::clone(&attempt.member);
+        if let Some(served) = &self.served {
+            served.by(member.transport.target());
+        }
+        let body = self.kept.reader();
+        let sent = member
+            .transport
+            .send(parts, body, &self.options, attempt.patience);
+        let sent = match self.channel.config.retry.attempt_timeout {
+            None => sent.await,
+            Some(limit) => {
+                let late = || self.late(member.transport.target(), limit);
+                timeout(limit, sent).await.unwrap_or_else(|_| Err(late()))
+            }
+        };
+        let failed = |class, code, pushback, told| Failed {
+            key: member.key(),
+            target: Arc::clone(member.transport.target()),
+            class,
+            code,
+            pushback,
+            told,
+        };
+        match sent {
+            Ok(mut response) => match status_of(response.headers()) {
+                None => {
+                    response
+                        .body_mut()
+                        .on_end(move |end| attempt.ended(end.code()));
+                    Ok(response)
+                }
+                Some(Code::Ok) => {
+                    attempt.ended(Code::Ok);
+                    Ok(response)
+                }
+                Some(code) => {
+                    attempt.ended(code);
+                    let pushback = Pushback::read(response.headers());
+                    Err(failed(
+                        Class::Failed,
+                        code,
+                        pushback,
+                        Told::Response(response),
+                    ))
+                }
+            },
+            Err(Broken { error, class }) => {
+                let code = error.code().unwrap_or(Code::Unknown);
+                match class {
+                    Class::Unsent => attempt.unsent(),
+                    _ => attempt.ended(code),
+                }
+                Err(failed(class, code, None, Told::Error(error)))
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    pub(super) fn is_idempotent(&self) -> bool {
+        let asked = || {
+            let (path, channel) = (self.path(), &self.channel);
+            self.options.idempotent
+                || channel.names_idempotent(path)
+                || (channel.is_idempotent)(path)
+        };
+        *self.idempotent.get_or_init(asked)
+    }
+
+    pub(super) fn failure(&self, failed: &Failed) -> Failure {
+        Failure {
+            class: failed.class,
+            code: failed.code,
+            pushback: failed.pushback,
+            idempotent: self.is_idempotent(),
+            repeatable: self.kept.is_repeatable(),
+        }
+    }
+
+    pub(super) fn left(&self) -> Option<Duration> {
+        let at = self.options.deadline?.at?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    /// An attempt that is given up for the next.
+    fn late(&self, target: &str, limit: Duration) -> Broken {
+        let problem = format!("no response within the attempt timeout of {limit:?}");
+        let text = format!("{} at {target} failed: UNAVAILABLE: {problem}", self.path());
+        Broken {
+            error: Error::new(Kind::Status, text).with_status(Status::unavailable(problem)),
+            class: Class::Failed,
+        }
+    }
+
+    /// Why there is no other attempt, where that is not plain.
+    fn explain(&self, why: Why) -> String {
+        let once = self.channel.config.retry.attempts <= 1;
+        match why {
+            Why::NotIdempotent | Why::Code | Why::Committed => String::new(),
+            Why::Exhausted if once => String::new(),
+            why => why.to_string(),
+        }
+    }
+
+    pub(super) fn conclude(&self, tries: Option<Tries>, last: Error, why: &str) -> Error {
+        match tries {
+            Some(tries) => tries.conclude(self.path(), last, why),
+            None => last,
+        }
+    }
+
+    /// The end of a call with a failed attempt: as it came, or with those before it.
+    pub(super) fn give_up(
+        &self,
+        tries: Option<Tries>,
+        failed: Failed,
+        why: &str,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let is_only = tries.as_ref().is_none_or(Tries::is_empty);
+        let told = match failed.told {
+            Told::Response(response) if is_only && why.is_empty() => return Ok(response),
+            told => told.into_error(self.path(), &failed.target),
+        };
+        let tries = tries.map(|mut tries| {
+            tries.push(failed.key, &failed.target, told.clone());
+            tries
+        });
+        Err(self.conclude(tries, told, why))
+    }
+}
+
+impl Failed {
+    /// Whether there is nowhere else to go: a single endpoint that cannot be reached, or a deadline that has passed.
+    fn is_final(&self, is_lone: bool) -> bool {
+        match &self.told {
+            Told::Error(error) if self.class == Class::Unsent => {
+                error.is_timeout() || (is_lone && error.is_connect())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Told {
+    pub(super) fn into_error(self, path: &str, target: &str) -> Error {
+        match self {
+            Self::Error(error) => error,
+            Self::Response(response) => {
+                let status = Status::from_header_map(response.headers());
+                let status = status.unwrap_or_else(|| Status::unknown("no status"));
+                let (code, message) = (crate::wire::status::name(status.code()), status.message());
+                let text = format!("{path} at {target} failed: {code}: {message}");
+                Error::new(Kind::Status, text).with_status(status)
+            }
+        }
+    }
+}
