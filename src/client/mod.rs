@@ -2,7 +2,8 @@
 //!
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment.
 //! - `tls`: [`ClientTls`], what a client is told about TLS; `secure`: the same, ready for a dial.
-//! - `backoff`: how long to wait between two dials (pure).
+//! - `backoff`: how long to wait between two dials, or two attempts (pure).
+//! - `retry`: [`RetryPolicy`], and when a failed call is made again (pure).
 //! - `dial`: from an address to a connection that is ready.
 //! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
@@ -37,6 +38,11 @@ mod login;
 mod negotiation;
 mod replay;
 mod resolver;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the channel takes it up")
+)]
+mod retry;
 mod secure;
 mod stream;
 mod telling;
@@ -54,6 +60,7 @@ pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
 pub use handle::Client;
+pub use retry::{Hedge, RetryPolicy, Throttle};
 pub use stream::{Response, ResponseStream};
 pub use tls::ClientTls;
 pub use transport::ResponseBody;

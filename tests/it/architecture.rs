@@ -9,11 +9,12 @@ const ROWS: &[&[&str]] = &[
     &["schema"],
     &["wire"],
     &["net"],
+    &["client::backoff"],
     // Plain data, and what was seen.
     &[
         "client::auth",
-        "client::backoff",
         "client::replay",
+        "client::retry",
         "client::timer",
         "client::tls",
         "client::token",
