@@ -12,6 +12,9 @@ use http::{HeaderMap, Request, Response, request::Parts};
 use std::sync::Arc;
 use tonic::{Code, Status, body::Body};
 
+/// As much of a request is kept for the case that its token is refused.
+const MOST: usize = 1 << 20;
+
 /// Carries calls to one server, each with the client's token if it has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Authorized {
@@ -45,8 +48,9 @@ async fn send_with(
     let about = transport.about(&parts, &options);
     parts.extensions.insert(options);
     let (kept, body) = if credentials.is_renewable() {
-        let kept = Kept::new(body);
-        (Some(kept.clone()), Body::new(kept))
+        let kept = Kept::new(body, MOST);
+        let body = kept.reader();
+        (Some(kept), body)
     } else {
         (None, body)
     };
@@ -58,11 +62,16 @@ async fn send_with(
     };
     let again = parts.clone();
     let (response, refused) = attempt.send(parts, body).await?;
-    let body = kept.filter(|_| refused).and_then(|kept| kept.again());
-    let Some(body) = body else {
+    let Some(kept) = kept else {
         return Ok(response);
     };
+    if !refused || !kept.is_repeatable() {
+        kept.commit();
+        return Ok(response);
+    }
     drop(response);
+    let body = kept.reader();
+    kept.commit();
     let (response, _) = attempt.send(again, body).await?;
     Ok(response)
 }

@@ -36,6 +36,10 @@ mod health;
 mod link;
 mod login;
 mod negotiation;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the channel takes `is_whole` up")
+)]
 mod replay;
 mod resolver;
 #[cfg_attr(

@@ -297,17 +297,20 @@ mod tests {
         }
     }
 
+    /// The check of each policy says this.
+    fn assert_mistakes(cases: impl IntoIterator<Item = (RetryPolicy, &'static str)>) {
+        for (policy, text) in cases {
+            let error = policy.check().expect_err(text);
+            assert!(error.is_config(), "{error:?}");
+            assert_eq!(error.to_string(), format!("RetryPolicy: {text}"));
+        }
+    }
+
     #[test]
     fn a_mistake_is_told_with_its_field_and_value() {
         let policy = RetryPolicy::default;
-        let backoff = |backoff: fn(&mut Backoff)| {
-            let mut policy = policy();
-            backoff(&mut policy.backoff);
-            policy
-        };
-        let throttle = |tokens, ratio| policy().throttle(Throttle { tokens, ratio });
         let delay = Duration::from_millis(1);
-        let cases = [
+        assert_mistakes([
             (
                 policy().attempts(0),
                 "`attempts` is 0, and the first attempt counts",
@@ -321,54 +324,71 @@ mod tests {
                 "`codes` has OK, which is no failure",
             ),
             (
-                policy().codes([Code::Cancelled]),
+                policy().codes([Code::Unavailable, Code::Cancelled]),
                 "`codes` has CANCELLED, which says that nobody wants the call any more",
-            ),
-            (
-                backoff(|backoff| backoff.multiplier = f64::NAN),
-                "`backoff.multiplier` is NaN, and must be a number from 1 on",
-            ),
-            (
-                backoff(|backoff| backoff.multiplier = -2.0),
-                "`backoff.multiplier` is -2, and must be a number from 1 on",
-            ),
-            (
-                backoff(|backoff| backoff.multiplier = f64::INFINITY),
-                "`backoff.multiplier` is inf, and must be a number from 1 on",
-            ),
-            (
-                backoff(|backoff| backoff.jitter = f64::NAN),
-                "`backoff.jitter` is NaN, and must be a number from 0 to 1",
-            ),
-            (
-                backoff(|backoff| backoff.jitter = -0.1),
-                "`backoff.jitter` is -0.1, and must be a number from 0 to 1",
-            ),
-            (
-                throttle(0, 0.1),
-                "`throttle.tokens` is 0, and must be from 1 to 1000",
-            ),
-            (
-                throttle(1001, 0.1),
-                "`throttle.tokens` is 1001, and must be from 1 to 1000",
-            ),
-            (
-                throttle(10, f64::NAN),
-                "`throttle.ratio` is NaN, and must be a number from 0.001 on",
-            ),
-            (
-                throttle(10, -1.0),
-                "`throttle.ratio` is -1, and must be a number from 0.001 on",
             ),
             (
                 policy().hedge(Hedge { delay, attempts: 1 }),
                 "`hedge.attempts` is 1, and must be at least 2: the first counts",
             ),
-        ];
-        for (policy, text) in cases {
-            let error = policy.check().expect_err(text);
-            assert!(error.is_config(), "{error:?}");
-            assert_eq!(error.to_string(), format!("RetryPolicy: {text}"));
-        }
+        ]);
+    }
+
+    #[test]
+    fn a_backoff_is_of_numbers() {
+        let policy = |multiplier, jitter| {
+            let policy = RetryPolicy::default();
+            let backoff = Backoff {
+                multiplier,
+                jitter,
+                ..policy.backoff
+            };
+            policy.backoff(backoff)
+        };
+        assert_mistakes([
+            (
+                policy(f64::NAN, 0.2),
+                "`backoff.multiplier` is NaN, and must be a number from 1 on",
+            ),
+            (
+                policy(-2.0, 0.2),
+                "`backoff.multiplier` is -2, and must be a number from 1 on",
+            ),
+            (
+                policy(f64::INFINITY, 0.2),
+                "`backoff.multiplier` is inf, and must be a number from 1 on",
+            ),
+            (
+                policy(2.0, f64::NAN),
+                "`backoff.jitter` is NaN, and must be a number from 0 to 1",
+            ),
+            (
+                policy(2.0, -0.1),
+                "`backoff.jitter` is -0.1, and must be a number from 0 to 1",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn tokens_are_as_many_as_the_specification_has() {
+        let policy = |tokens, ratio| RetryPolicy::default().throttle(Throttle { tokens, ratio });
+        assert_mistakes([
+            (
+                policy(0, 0.1),
+                "`throttle.tokens` is 0, and must be from 1 to 1000",
+            ),
+            (
+                policy(1001, 0.1),
+                "`throttle.tokens` is 1001, and must be from 1 to 1000",
+            ),
+            (
+                policy(10, f64::NAN),
+                "`throttle.ratio` is NaN, and must be a number from 0.001 on",
+            ),
+            (
+                policy(10, -1.0),
+                "`throttle.ratio` is -1, and must be a number from 0.001 on",
+            ),
+        ]);
     }
 }
