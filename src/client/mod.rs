@@ -2,11 +2,16 @@
 //!
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment.
 //! - `tls`: [`ClientTls`], what a client is told about TLS; `secure`: the same, ready for a dial.
-//! - `backoff`: how long to wait between two dials (pure).
-//! - `dial`: from an address to a connection that is ready.
-//! - `link`: a way onto a connection.
+//! - `backoff`: how long to wait between two dials, or two attempts (pure).
+//! - `retry`: [`RetryPolicy`], and when a failed call is made again (pure).
+//! - `balance`: [`Strategy`], and which endpoint takes a call (pure); `ejection`: [`Ejection`], and when one gets none (pure).
+//! - `health_policy`: [`HealthPolicy`]; `monitor`: the health of one endpoint, asked for as long as it is connected.
+//! - `keepalive`: [`Keepalive`].
+//! - `dial`: from an address to a connection that is ready; `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
-//! - `transport`: one HTTP/2 call: the stream and the response body; `timer` its deadline, `about` how its failure is told.
+//! - `options`: what one call asks for; `timer` its deadline, `about` how its failure is told.
+//! - `transport`: one HTTP/2 call; `response_body`: what comes back.
+//! - `channel`: all endpoints of a client, and the calls that go to one of them; `events`, `stats`: what is seen of it.
 //! - `auth`: [`TokenAuth`], what a client is told about authentication; `token`: when a token is renewed (pure);
 //!   `credentials`: the token that is held, asked for once; `replay`: a request that can be sent again; `authorize`: calls
 //!   with the token; `login`: the call that gets it.
@@ -16,7 +21,7 @@
 //! - `codec`: JSON and bytes as tonic codecs.
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
-//! - `handle`, `verbs`, `builder`, `health`: [`Client`] itself.
+//! - `handle`, `verbs`, `builder`, `health`, `endpoints`: [`Client`] itself.
 
 mod about;
 mod auth;

@@ -9,15 +9,16 @@ const ROWS: &[&[&str]] = &[
     &["endpoint", "schema"],
     &["wire"],
     &["net"],
+    &["client::backoff"],
     // Plain data, what was seen, and decisions that need nothing else.
     &[
         "client::auth",
-        "client::backoff",
         "client::balance",
         "client::ejection",
         "client::health_policy",
         "client::keepalive",
         "client::replay",
+        "client::retry",
         "client::timer",
         "client::tls",
         "client::token",
@@ -28,7 +29,6 @@ const ROWS: &[&[&str]] = &[
     &[
         "client::credentials",
         "client::monitor",
-        "client::retry",
         "client::secure",
         "mock::auth",
         "mock::foreign",
