@@ -52,7 +52,7 @@ fn without_variables_the_configuration_is_the_default() {
 }
 
 /// Every variable, in the order of the documentation.
-const NAMES: &str = "SERVER_HOST SERVER_PORT SERVER_UNIX_SOCKET_PATH TIMEOUT COMPRESSION USE_TLS CA_CERT \
+const NAMES: &str = "SERVER_HOST SERVER_PORT SERVER_UNIX_SOCKET_PATH STRATEGY TIMEOUT COMPRESSION USE_TLS CA_CERT \
                      CLIENT_CERT CLIENT_KEY";
 
 #[test]
@@ -210,7 +210,7 @@ fn only_variables_of_the_prefix_are_read_and_those_of_pem_only_with_tls() {
             assert_eq!(read.endpoints[0].address, Address::tcp("kv", 50051));
             let mut asked = asked.into_inner();
             asked.sort_unstable();
-            let names = NAMES.split(' ').take(6 + pems);
+            let names = NAMES.split(' ').take(7 + pems);
             let mut expected: Vec<_> = names.map(|name| format!("{prefix}{name}")).collect();
             expected.sort_unstable();
             assert_eq!(asked, expected, "{switch}");

@@ -19,6 +19,7 @@ mod compression;
 mod config;
 mod connection;
 mod deadlines;
+mod failover;
 mod faults_barriers;
 mod faults_bytes;
 mod faults_clients;
