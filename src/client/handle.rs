@@ -5,6 +5,7 @@ use crate::client::call::{Open, Settings, Started};
 use crate::client::channel::Channel;
 use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
+use crate::client::credentials::Credentials;
 use crate::client::options::{CallOptions, Idempotent, Served};
 use crate::client::resolver::{Resolver, Target};
 use crate::client::response_body::ResponseBody;
@@ -98,6 +99,23 @@ impl Client {
 
     pub(super) fn channel(&self) -> &Arc<Channel> {
         &self.inner.authorized.channel
+    }
+
+    pub(super) fn config(&self) -> &ClientConfig {
+        &self.inner.config
+    }
+
+    pub(super) fn resolver(&self) -> &Arc<Resolver> {
+        &self.inner.resolver
+    }
+
+    pub(super) fn credentials(&self) -> Option<&Arc<Credentials>> {
+        self.inner.authorized.credentials.as_ref()
+    }
+
+    /// How many streams the peer of a connection takes at a time, if there is one endpoint, and it says so.
+    pub(super) fn stream_limit(&self) -> Option<usize> {
+        self.channel().stream_limit()
     }
 
     /// A handle on the same client all of whose calls are [idempotent](crate::client::UnaryCall::idempotent), for generated

@@ -17,10 +17,7 @@ impl Client {
             return Err(mistake.clone());
         }
         let resolver = Arc::new(resolver);
-        let channel = {
-            let resolver = Arc::clone(&resolver);
-            Channel::new(config.clone(), move |path| resolver.is_idempotent(path))?
-        };
+        let channel = channel(&config, &resolver)?;
         let credentials = credentials(&config, &channel, &resolver)?;
         let authorized = Authorized {
             channel,
@@ -28,6 +25,22 @@ impl Client {
         };
         Ok(Self::of(config, resolver, authorized))
     }
+
+    /// Another client of the same servers with connections of its own. Tokens, and what is known of the schema, are those of
+    /// this one, which has to be kept for them.
+    pub(super) fn sibling(&self) -> Result<Self, Error> {
+        let (config, resolver) = (self.config().clone(), Arc::clone(self.resolver()));
+        let authorized = Authorized {
+            channel: channel(&config, &resolver)?,
+            credentials: self.credentials().cloned(),
+        };
+        Ok(Self::of(config, resolver, authorized))
+    }
+}
+
+fn channel(config: &ClientConfig, resolver: &Arc<Resolver>) -> Result<Arc<Channel>, Error> {
+    let resolver = Arc::clone(resolver);
+    Channel::new(config.clone(), move |path| resolver.is_idempotent(path))
 }
 
 /// The tokens of a client, if it is told of any. A login is a call of a client without them.

@@ -32,7 +32,7 @@ impl Channel {
         path: &str,
     ) -> Result<Attempt, Error> {
         // The common case, without the subscription.
-        match self.look(tries, options) {
+        match self.look(tries, options, path) {
             Choice::Fail(error) => return Err(error),
             Choice::Take(attempt) => return Ok(attempt),
             Choice::Wait => {}
@@ -40,7 +40,7 @@ impl Channel {
         let mut version = self.version.subscribe();
         loop {
             version.borrow_and_update();
-            match self.look(tries, options) {
+            match self.look(tries, options, path) {
                 Choice::Fail(error) => return Err(error),
                 Choice::Take(attempt) => return Ok(attempt),
                 Choice::Wait => {}
@@ -52,7 +52,7 @@ impl Channel {
                 Some(_) => {
                     let late =
                         About::new(path, &self.target(), options).late("waiting for an endpoint");
-                    let why = nobody(&self.snapshot.load(), Instant::now());
+                    let why = nobody(&self.snapshot.load(), None, Instant::now());
                     return Err(late.caused_by(why));
                 }
             }
@@ -81,7 +81,7 @@ impl Channel {
                 return Ok(());
             }
             if !patiently && !snapshot.all.iter().any(|member| member.is_hopeful()) {
-                return Err(nobody(&snapshot, Instant::now()));
+                return Err(nobody(&snapshot, None, Instant::now()));
             }
             drop(version.changed().await);
         }
@@ -93,13 +93,13 @@ impl Channel {
         tries: &Tries,
         options: &CallOptions,
     ) -> Option<Attempt> {
-        match self.look(Some(tries), options) {
+        match self.look(Some(tries), options, "") {
             Choice::Take(attempt) if !tries.has(attempt.member.key()) => Some(attempt),
             _ => None,
         }
     }
 
-    fn look(self: &Arc<Self>, tries: Option<&Tries>, options: &CallOptions) -> Choice {
+    fn look(self: &Arc<Self>, tries: Option<&Tries>, options: &CallOptions, path: &str) -> Choice {
         let snapshot = self.snapshot.load();
         if snapshot.is_closed {
             return Choice::Fail(self.closed());
@@ -127,7 +127,7 @@ impl Channel {
         if options.wait_for_ready || waits_for_some || may_come {
             Choice::Wait
         } else {
-            Choice::Fail(nobody(&snapshot, now))
+            Choice::Fail(nobody(&snapshot, Some(path), now))
         }
     }
 

@@ -329,6 +329,14 @@ impl Channel {
         tls.map(|tls| tls.reload()).collect()
     }
 
+    /// How many streams the peer of a lone endpoint takes at a time, if it says so.
+    pub(crate) fn stream_limit(&self) -> Option<usize> {
+        match &self.snapshot.load().all[..] {
+            [lone] => lone.transport.subchannel.stream_limit(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn stats(&self) -> ClientStats {
         let snapshot = self.snapshot.load();
         let endpoints = snapshot.all.iter().map(|member| member.stats());

@@ -86,11 +86,14 @@ fn short(error: &Error) -> String {
 }
 
 /// Why no endpoint takes a call: each with its own cause, and how long ago that was.
-pub(super) fn nobody(snapshot: &Snapshot, now: Instant) -> Error {
+pub(super) fn nobody(snapshot: &Snapshot, path: Option<&str>, now: Instant) -> Error {
+    let call = path.map(|path| format!("{path} cannot be called: "));
+    let mut text = call.unwrap_or_default();
     if snapshot.all.is_empty() {
-        return Error::new(Kind::Connect, "the client has no endpoints");
+        text.push_str("the client has no endpoints");
+        return Error::new(Kind::Connect, text);
     }
-    let mut text = "no endpoint takes calls:".to_owned();
+    text.push_str("no endpoint takes calls:");
     for member in &snapshot.all {
         let _ = write!(text, "\n  {}", trouble(member, now));
     }
@@ -99,12 +102,16 @@ pub(super) fn nobody(snapshot: &Snapshot, now: Instant) -> Error {
 
 fn trouble(member: &Member, now: Instant) -> String {
     let (why, since) = member.trouble();
-    let target = member.transport.target();
+    let target = &**member.transport.target();
+    let told = match why.contains(target) {
+        true => why,
+        false => format!("{target}: {why}"),
+    };
     match since {
         Some(since) => {
             let ago = now.saturating_duration_since(since);
-            format!("{target}: {why} ({ago:.1?} ago)")
+            format!("{told} ({ago:.1?} ago)")
         }
-        None => format!("{target}: {why}"),
+        None => told,
     }
 }
