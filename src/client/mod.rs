@@ -3,6 +3,7 @@
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment.
 //! - `tls`: [`ClientTls`], what a client is told about TLS; `secure`: the same, ready for a dial.
 //! - `backoff`: how long to wait between two dials (pure).
+//! - `balance`: [`Strategy`], which endpoint takes a call; `ejection`: [`Ejection`], when one is left alone (both pure).
 //! - `dial`: from an address to a connection that is ready.
 //! - `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
@@ -22,6 +23,11 @@ mod about;
 mod auth;
 mod authorize;
 mod backoff;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the channel takes it up")
+)]
+mod balance;
 mod builder;
 mod call;
 mod codec;
@@ -29,6 +35,8 @@ mod config;
 mod connection;
 mod credentials;
 mod dial;
+#[cfg_attr(not(test), expect(dead_code, reason = "the channel takes it up"))]
+mod ejection;
 mod env;
 mod handle;
 mod health;
@@ -49,10 +57,12 @@ mod verbs;
 
 pub use auth::{Token, TokenAuth};
 pub use backoff::Backoff;
+pub use balance::Strategy;
 pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
+pub use ejection::Ejection;
 pub use handle::Client;
 pub use stream::{Response, ResponseStream};
 pub use tls::ClientTls;

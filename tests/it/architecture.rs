@@ -9,10 +9,12 @@ const ROWS: &[&[&str]] = &[
     &["schema"],
     &["wire"],
     &["net"],
+    &["client::backoff"],
     // Plain data, and what was seen.
     &[
         "client::auth",
-        "client::backoff",
+        "client::balance",
+        "client::ejection",
         "client::replay",
         "client::timer",
         "client::tls",
