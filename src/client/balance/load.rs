@@ -85,3 +85,95 @@ impl Load {
 fn log2_of_sum(a: f64, b: f64) -> f64 {
     a.max(b) + (-(a - b).abs()).exp2().ln_1p() / std::f64::consts::LN_2
 }
+#[cfg(test)]
+mod tests {
+    use crate::client::balance::load::{HALF_LIFE, Load};
+    use proptest::{collection, prelude::*};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    fn assert_near(value: f64, expected: f64) {
+        assert!((value - expected).abs() < 1e-9, "{value}, not {expected}");
+    }
+
+    #[test]
+    fn requests_count_from_their_start_to_their_end() {
+        let base = Instant::now();
+        let load = Load::new(base);
+        assert_near(load.value(base), 0.0);
+        load.start();
+        load.start();
+        assert_eq!(load.in_flight(), 2);
+        assert_near(load.value(base), 2.0);
+        load.end();
+        assert_near(load.value(base + Duration::from_secs(100)), 1.0);
+    }
+
+    #[test]
+    fn a_failure_counts_as_one_request_and_half_of_it_after_each_half_life() {
+        let base = Instant::now();
+        let load = Load::new(base);
+        let failed = base + Duration::from_millis(1234);
+        load.failed(failed);
+        load.start();
+        let expected = [
+            1.0,
+            0.5,
+            0.25,
+            0.125,
+            0.0625,
+            0.03125,
+            0.015_625,
+            0.007_812_5,
+        ];
+        for (lives, expected) in (0..).zip(expected) {
+            assert_near(load.value(failed + HALF_LIFE * lives), 1.0 + expected);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_in_the_end() {
+        let base = Instant::now();
+        let load = Load::new(base);
+        load.failed(base);
+        let value = load.value(base + HALF_LIFE * 71 / 10);
+        assert!(value.abs() < f64::EPSILON, "{value}");
+        load.failed(base + Duration::from_secs(40 * 365 * 86400));
+        assert_near(
+            load.value(base + Duration::from_secs(40 * 365 * 86400)),
+            1.0,
+        );
+    }
+
+    #[test]
+    fn failures_at_the_same_time_are_all_counted() {
+        let base = Instant::now();
+        let load = Load::new(base);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| load.failed(base)));
+            }
+        });
+        let value = load.value(base);
+        assert!((value - 4000.0).abs() < 1e-6, "{value}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_penalty_is_the_sum_of_all_that_decayed(mut at in collection::vec(0_u64..20_000, 1..50)) {
+            let base = Instant::now();
+            let load = Load::new(base);
+            for millis in &at {
+                load.failed(base + Duration::from_millis(*millis));
+            }
+            at.sort_unstable();
+            let now = at[at.len() - 1];
+            let left = |failed: &u64| (-((now - failed) as f64) / 1000.0).exp2();
+            let expected: f64 = at.iter().map(left).sum();
+            let value = load.value(base + Duration::from_millis(now));
+            prop_assert!((value - expected).abs() < 1e-9 * expected, "{} {}", value, expected);
+        }
+    }
+}

@@ -13,3 +13,6 @@ mod strategy;
 pub(crate) use load::Load;
 pub(crate) use pick::{Balance, Candidate, Candidates};
 pub use strategy::Strategy;
+
+#[cfg(test)]
+mod tests;

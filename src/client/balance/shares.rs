@@ -110,3 +110,94 @@ impl Windows {
         numerator / (self.margin * weight) + 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::client::balance::shares::{MAX_PERIOD, turns};
+    use proptest::{collection, prelude::*};
+
+    /// Holds every prefix of a period against the exact shares, and the period against the weights.
+    fn check(weights: &[u32]) {
+        check_order(&turns(weights), weights);
+    }
+
+    fn check_order(turns: &[u32], weights: &[u32]) {
+        let sum: i128 = weights.iter().copied().map(i128::from).sum();
+        let margin = 2 * weights.iter().filter(|weight| **weight > 0).count() as i128 - 2;
+        let mut had = vec![0_i128; weights.len()];
+        for (slot, member) in (1..).zip(turns) {
+            had[*member as usize] += 1;
+            for (had, weight) in had.iter().zip(weights) {
+                let off = (had * sum - i128::from(*weight) * slot).abs();
+                assert!(
+                    margin * off <= sum * (margin - 1).max(0),
+                    "{weights:?}: {off}/{sum} at {slot}"
+                );
+            }
+        }
+        for (had, weight) in had.iter().zip(weights) {
+            assert_eq!(had * sum, i128::from(*weight) * turns.len() as i128);
+        }
+    }
+
+    #[test]
+    fn no_member_is_ever_further_from_its_share_than_the_theorem_says() {
+        for length in 1..=5_u32 {
+            for number in 1..6_u32.pow(length) {
+                let weights: Vec<_> = (0..length).map(|at| number / 6_u32.pow(at) % 6).collect();
+                check(&weights);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_some_weights_is_known() {
+        let cases: [(&[u32], &[u32]); 8] = [
+            (&[], &[]),
+            (&[7], &[0]),
+            (&[0], &[0]),
+            (&[0, 0, 0], &[0, 1, 2]),
+            (&[4, 4, 4, 4], &[0, 1, 2, 3]),
+            (&[0, 2, 0, 2], &[1, 3]),
+            (&[5, 0], &[0]),
+            (&[3, 2, 1], &[0, 1, 0, 2, 0, 1]),
+        ];
+        for (weights, expected) in cases {
+            assert_eq!(turns(weights), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_members_have_their_turns() {
+        check(&(0..1000).map(|at| at % 30 + 1).collect::<Vec<_>>());
+        assert_eq!(turns(&[9; 1000]), (0..1000).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_weights_put_a_member_further_from_its_share(weights in collection::vec(0_u32..400, 1..40)) {
+            prop_assume!(weights.iter().any(|weight| *weight > 0));
+            check(&weights);
+        }
+
+        #[test]
+        fn weights_that_are_rounded_stay_within_a_unit(weights in collection::vec(prop_oneof![0_u32..3, any::<u32>()], 2..40)) {
+            let turns = turns(&weights);
+            let sum: u64 = weights.iter().copied().map(u64::from).sum();
+            prop_assume!(sum > 0);
+            prop_assert!(turns.len() as u64 <= MAX_PERIOD + weights.len() as u64);
+            let mut had = vec![0_u32; weights.len()];
+            turns.iter().for_each(|member| had[*member as usize] += 1);
+            for (had, weight) in had.iter().zip(&weights) {
+                prop_assert_eq!(*had > 0, *weight > 0);
+                // Half a unit for itself, or one if it was lifted to it, and its part of that of all others.
+                let off = (f64::from(*had) / turns.len() as f64 - f64::from(*weight) / sum as f64).abs();
+                prop_assert!(off <= (1.0 + weights.len() as f64) / MAX_PERIOD as f64, "{} of {:?}", off, weights);
+            }
+            // What was rounded is kept as exactly as what was not.
+            check_order(&turns, &had);
+        }
+    }
+}
