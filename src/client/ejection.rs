@@ -193,3 +193,6 @@ impl Breaker {
         ejected.is_some_and(|ejected| !(probe && ejected.is_probed))
     }
 }
+
+#[cfg(test)]
+mod tests;

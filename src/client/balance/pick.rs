@@ -29,7 +29,8 @@ pub(crate) struct Balance {
     strategy: Strategy,
     seed: u64,
     /// One for all sets of candidates, so that an endpoint which comes and goes does not restart the sequence each time and
-    /// send all calls to the first one.
+    /// send all calls to the first one. A new set is entered in the middle of its period: counted from there, a member may be
+    /// almost two picks away from its share.
     turn: AtomicU64,
 }
 
@@ -92,7 +93,10 @@ impl Balance {
             ),
             Strategy::Weighted => {
                 let owner = &members[among.turns[at(turn, among.turns.len())] as usize];
-                drawn(owner, members, is_free, &mut rng, M::weight)
+                // Whose turn it is has no weight only where nobody has: then all are equal.
+                let nobody_has = owner.weight() == 0;
+                let weight = |member: &M| if nobody_has { 1 } else { member.weight() };
+                drawn(owner, members, is_free, &mut rng, weight)
             }
             _ => {
                 let owner = &members[at(turn, members.len())];

