@@ -25,6 +25,7 @@ impl Channel {
         let Some(policy) = self.config.health.clone() else {
             return;
         };
+        member.judge(Verdict::default());
         let service = Direct(Arc::downgrade(&member.transport));
         let (channel, watched) = (Arc::downgrade(self), Arc::downgrade(member));
         let task = tokio::spawn(async move {
