@@ -18,7 +18,7 @@ pub mod mock;
 mod fixture;
 
 pub use address::{Address, IntoAddress};
-pub use client::{Client, ClientConfig, ClientTls, ConnectionState, TokenAuth};
+pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Pool, TokenAuth};
 pub use error::Error;
 pub use mock::{
     Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockServer,

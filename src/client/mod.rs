@@ -17,6 +17,7 @@
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
 //! - `handle`, `verbs`, `builder`, `health`: [`Client`] itself.
+//! - `pool`: [`Pool`], several connections to one address.
 
 mod about;
 mod auth;
@@ -35,6 +36,7 @@ mod health;
 mod link;
 mod login;
 mod negotiation;
+mod pool;
 mod replay;
 mod resolver;
 mod secure;
@@ -54,6 +56,7 @@ pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
 pub use handle::Client;
+pub use pool::{ClosedConnections, Lease, Pool, PoolBuilder, PoolStats};
 pub use stream::{Response, ResponseStream};
 pub use tls::ClientTls;
 pub use transport::ResponseBody;

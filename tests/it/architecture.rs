@@ -77,7 +77,7 @@ const ROWS: &[&[&str]] = &[
     &["client::login"],
     &["client::builder", "client::verbs", "mock::connection"],
     &["client::health", "mock::open"],
-    &["mock::doors"],
+    &["client::pool", "mock::doors"],
     &["mock::server"],
     &[
         "mock::asserting",
@@ -276,6 +276,9 @@ const _: () = {
     shared::<(
         client::ClientBuilder,
         client::ClientConfig,
+        client::Lease,
+        client::Pool,
+        client::PoolBuilder,
         mock::Chaos,
         mock::ChaosReport,
         mock::ClientGroup,
