@@ -19,7 +19,7 @@ pub mod mock;
 mod fixture;
 
 pub use address::{Address, IntoAddress};
-pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Strategy, TokenAuth};
+pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Pool, Strategy, TokenAuth};
 pub use endpoint::{Endpoint, IntoEndpoint};
 pub use error::Error;
 pub use mock::{

@@ -7,7 +7,7 @@ use crate::client::config::ClientConfig;
 use crate::client::connection::ConnectionState;
 use crate::client::credentials::Credentials;
 use crate::client::options::{CallOptions, Idempotent, Served};
-use crate::client::resolver::{Resolver, Target};
+use crate::client::resolver::{Resolver, Target, parse_path};
 use crate::client::response_body::ResponseBody;
 use crate::client::telling::Telling;
 use crate::error::{Error, Kind};
@@ -336,25 +336,6 @@ fn told<T>(opened: Result<T, Status>, telling: Telling) -> Result<(T, Telling), 
 pub(super) enum Args {
     Many(Pin<Box<dyn Stream<Item = Value> + Send>>),
     One(Value),
-}
-
-fn parse_path(path: &str) -> Result<PathAndQuery, Error> {
-    let parsed = PathAndQuery::try_from(path).ok();
-    parsed
-        .filter(|parsed| parsed.as_str() == path && is_method_path(path))
-        .ok_or_else(|| {
-            let text =
-                format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
-            Error::new(Kind::UnknownMethod, text)
-        })
-}
-
-/// Whether it is a slash, a service, a slash and a method.
-fn is_method_path(path: &str) -> bool {
-    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-    parts.is_some_and(|(service, method)| {
-        !service.is_empty() && !method.is_empty() && !method.contains(['/', '?'])
-    })
 }
 
 /// What tonic-generated clients call. The error is a [`Status`] whose source is an [`Error`].

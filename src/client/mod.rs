@@ -22,6 +22,7 @@
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
 //! - `handle`, `verbs`, `builder`, `health`, `endpoints`: [`Client`] itself.
+//! - `pool`: [`Pool`], several connections to one address.
 
 mod about;
 mod auth;
@@ -49,6 +50,7 @@ mod login;
 mod monitor;
 mod negotiation;
 mod options;
+mod pool;
 mod replay;
 mod resolver;
 mod response_body;
@@ -77,6 +79,7 @@ pub use handle::Client;
 pub use health_policy::{Health, HealthPolicy};
 pub use keepalive::Keepalive;
 pub use options::Idempotent;
+pub use pool::{ClosedConnections, Lease, Pool, PoolBuilder, PoolStats};
 pub use response_body::ResponseBody;
 pub use retry::{Hedge, RetryPolicy, Throttle};
 pub use stats::{ClientStats, EndpointCounts, EndpointStats};

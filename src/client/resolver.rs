@@ -154,3 +154,23 @@ fn unreflected(name: &str, status: &Status) -> Error {
         format!("cannot look up `{name}`: the server's reflection failed: {code}: {message}");
     Error::new(Kind::Status, text).with_status(status.clone())
 }
+
+/// The path of a method that a caller has written.
+pub(crate) fn parse_path(path: &str) -> Result<PathAndQuery, Error> {
+    let parsed = PathAndQuery::try_from(path).ok();
+    parsed
+        .filter(|parsed| parsed.as_str() == path && is_method_path(path))
+        .ok_or_else(|| {
+            let text =
+                format!("`{path}` is not the path of a method, expected `/pkg.Service/Method`");
+            Error::new(Kind::UnknownMethod, text)
+        })
+}
+
+/// Whether it is a slash, a service, a slash and a method.
+fn is_method_path(path: &str) -> bool {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(service, method)| {
+        !service.is_empty() && !method.is_empty() && !method.contains(['/', '?'])
+    })
+}

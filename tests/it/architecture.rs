@@ -90,7 +90,7 @@ const ROWS: &[&[&str]] = &[
         "client::verbs",
         "mock::doors",
     ],
-    &["client::health", "mock::server"],
+    &["client::health", "client::pool", "mock::server"],
     &[
         "mock::asserting",
         "mock::injecting",

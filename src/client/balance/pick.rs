@@ -47,10 +47,6 @@ impl Balance {
         self.strategy
     }
 
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
-    }
-
     /// The candidates in this order, ready for picks by the strategy.
     pub(crate) fn arrange<M: Candidate>(&self, members: Vec<Arc<M>>) -> Candidates<M> {
         let turns = match self.strategy {
@@ -186,10 +182,6 @@ pub(crate) struct Candidates<M> {
 }
 
 impl<M> Candidates<M> {
-    pub(crate) fn len(&self) -> usize {
-        self.members.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

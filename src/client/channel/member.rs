@@ -23,6 +23,7 @@ pub(super) struct Member {
     pub(super) load: Load,
     pub(super) counters: Counters,
     breaker: Mutex<Breaker>,
+    watches_health: bool,
     /// What its health service says, if that is asked.
     health: Mutex<Watched>,
 }
@@ -35,7 +36,12 @@ struct Watched {
 }
 
 impl Member {
-    pub(super) fn new(key: u64, endpoint: Endpoint, transport: Transport) -> Self {
+    pub(super) fn new(
+        key: u64,
+        endpoint: Endpoint,
+        transport: Transport,
+        watches_health: bool,
+    ) -> Self {
         Self {
             key,
             weight: AtomicU32::new(endpoint.weight),
@@ -44,6 +50,7 @@ impl Member {
             load: Load::new(Instant::now()),
             counters: Counters::default(),
             breaker: Mutex::new(Breaker::new()),
+            watches_health,
             health: Mutex::default(),
         }
     }
@@ -61,6 +68,19 @@ impl Member {
 
     pub(super) fn is_connected(&self) -> bool {
         self.transport.subchannel.state() == ConnectionState::Ready
+    }
+
+    /// The state of its connection. While it is not known to serve, it is not ready
+    /// ([A17](https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md)).
+    pub(super) fn state(&self) -> ConnectionState {
+        match self.transport.subchannel.state() {
+            ConnectionState::Ready if self.watches_health => match self.health().health {
+                Health::Serving => ConnectionState::Ready,
+                Health::NotServing => ConnectionState::TransientFailure,
+                Health::Unknown => ConnectionState::Connecting,
+            },
+            state => state,
+        }
     }
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -93,7 +113,7 @@ impl Member {
     /// Whether it may yet take calls, without having failed since it last could.
     pub(super) fn is_hopeful(&self) -> bool {
         match self.is_connected() {
-            true => self.health().health == Health::Unknown,
+            true => self.watches_health && self.health().health == Health::Unknown,
             false => self.transport.subchannel.failure().is_none(),
         }
     }
@@ -116,7 +136,7 @@ impl Member {
     pub(super) fn stats(&self) -> EndpointStats {
         EndpointStats {
             endpoint: self.endpoint(),
-            state: self.transport.subchannel.state(),
+            state: self.state(),
             health: self.health().health,
             is_ejected: self.breaker().is_ejected(),
             in_flight: self.load.in_flight(),

@@ -218,7 +218,8 @@ impl Channel {
         });
         let transport = Transport::new(&self.config, &endpoint, reporter)?;
         self.check_tokens_are_safe(&endpoint, &transport)?;
-        Ok(Member::new(key, endpoint, transport))
+        let watches_health = self.config.health.is_some();
+        Ok(Member::new(key, endpoint, transport, watches_health))
     }
 
     /// A token goes to no endpoint where others can read it.

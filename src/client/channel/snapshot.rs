@@ -67,11 +67,7 @@ impl Snapshot {
         if self.is_closed {
             return ConnectionState::Shutdown;
         }
-        let states: Vec<_> = self
-            .all
-            .iter()
-            .map(|member| member.transport.subchannel.state())
-            .collect();
+        let states: Vec<_> = self.all.iter().map(|member| member.state()).collect();
         let order = [
             ConnectionState::Ready,
             ConnectionState::Connecting,
