@@ -61,7 +61,7 @@ impl ClientBuilder {
     /// The servers that calls may go to, all of which serve the same: [`Endpoint`](crate::Endpoint)s, or whatever is an address.
     ///
     /// There may be none at first ([`Client::set_endpoints`] tells them later). With several, a client keeps a connection to each
-    /// (with [`Strategy::First`] to those that it needs), and [`connect`](Self::connect) waits for the first that is ready.
+    /// (with [`Strategy::First`] to the one that takes the calls, to the next, and to those before it), and [`connect`](Self::connect) waits for the first that is ready.
     ///
     /// ```no_run
     /// use rpcplugin_testkit::{Client, Endpoint, Strategy};

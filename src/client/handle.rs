@@ -281,6 +281,7 @@ impl Client {
                 // A server that refuses a compressed look-up would seem to have no reflection.
                 options: CallOptions {
                     compression: None,
+                    idempotent: true,
                     ..started.options
                 },
                 metadata: started.metadata.clone(),

@@ -2,8 +2,8 @@
 
 use crate::support::within;
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::client::{Backoff, ClientEvent};
-use rpcplugin_testkit::{Client, MockCluster, Strategy, Stub, json};
+use rpcplugin_testkit::client::{Backoff, ClientEvent, RetryPolicy};
+use rpcplugin_testkit::{Client, Code, MockCluster, Reply, Status, Strategy, Stub, json};
 use std::time::Duration;
 
 fn quick() -> Backoff {
@@ -56,17 +56,67 @@ async fn calls_go_on_when_an_instance_dies_and_come_back_when_it_does() {
 }
 
 #[tokio::test]
-async fn when_all_endpoints_fail_the_error_lists_each() {
-    let cluster = MockCluster::start(2).await;
+async fn when_all_endpoints_fail_the_error_lists_each_with_its_own_cause() {
+    let cluster = MockCluster::start(3).await;
+    cluster.mount(Stub::any().reply(json!({})));
     let client = Client::builder().endpoints(cluster.addresses()).connect();
     let client = within(client).await.unwrap();
-    cluster[0].kill().await;
-    cluster[1].kill().await;
+    within(client.call("Process", json!({})).into_future())
+        .await
+        .unwrap();
+    for server in &cluster {
+        server.kill().await;
+    }
     let error = within(client.call("Process", json!({})).into_future())
         .await
         .unwrap_err();
-    println!("{error}");
-    println!("{error:?}");
-    println!("{:#?}", client.stats());
-    panic!();
+    assert!(error.is_connect(), "{error:?}");
+    assert_eq!(error.code(), Some(Code::Unavailable));
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let first = "/rpcplugin.v1.Plugin/Call cannot be called: no endpoint takes calls:";
+    assert_eq!(lines.next(), Some(first));
+    for server in &cluster {
+        let line = lines.next().unwrap_or_default();
+        let refused = "Connection refused (os error 111) (";
+        let expected = format!("  cannot connect to {}: {refused}", server.address());
+        assert!(
+            line.starts_with(&expected) && line.ends_with(" ago)"),
+            "{text}"
+        );
+    }
+    assert_eq!(lines.next(), None, "{text}");
+}
+
+#[tokio::test]
+async fn a_call_that_fails_everywhere_tells_every_attempt() {
+    let cluster = MockCluster::start(2).await;
+    cluster.mount(Stub::any().reply(Reply::status(Status::unavailable("full"))));
+    let retry = RetryPolicy::default().attempts(3).backoff(quick());
+    let client = Client::builder()
+        .endpoints(cluster.addresses())
+        .strategy(Strategy::RoundRobin)
+        .retry(retry);
+    let client = within(client.connect()).await.unwrap();
+
+    let call = client.call("Process", json!({})).idempotent();
+    let error = within(call.into_future()).await.unwrap_err();
+    assert_eq!(error.code(), Some(Code::Unavailable));
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        "/rpcplugin.v1.Plugin/Call failed after 3 attempts, its attempts are used up:"
+    );
+    for line in &lines[1..] {
+        assert!(line.ends_with(": UNAVAILABLE: full"), "{text}");
+    }
+    assert_eq!(lines.len(), 4, "{text}");
+
+    // One that may not be repeated is told as ever.
+    let call = client.call("Process", json!({}));
+    let error = within(call.into_future()).await.unwrap_err().to_string();
+    assert!(error.starts_with("Process at 127.0.0.1:"), "{error}");
+    assert!(error.ends_with(" failed: UNAVAILABLE: full"), "{error}");
+    assert_eq!(cluster.journal().len(), 4);
 }

@@ -67,6 +67,7 @@ mod readme;
 mod recordings;
 mod reflection;
 mod replies;
+mod resilience;
 mod schema;
 mod seed;
 mod seed_pool;

@@ -85,7 +85,7 @@ fn run(strategy: Strategy, weights: &[u32], excluded: &[u64], times: usize) -> V
 fn nobody_is_picked_only_from_nobody() {
     for strategy in ALL {
         let balance = Balance::new(strategy, SEED);
-        assert_eq!((balance.strategy(), balance.seed()), (strategy, SEED));
+        assert_eq!(balance.strategy(), strategy);
         let nobody = balance.arrange(Vec::new());
         assert!(nobody.is_empty());
         assert_eq!(pick(&balance, &nobody, &[]), None, "{strategy}");
@@ -301,7 +301,7 @@ fn candidates_are_listed_in_their_order() {
     let balance = Balance::new(Strategy::default(), SEED);
     let all = balance.arrange(members(&[2, 1]));
     let keys: Vec<_> = all.iter().map(|member| member.key()).collect();
-    assert_eq!((keys, all.len()), (vec![0, 1], 2));
+    assert_eq!(keys, vec![0, 1]);
     assert!(
         format!("{all:?}").starts_with("[Fake { key: 0, weight: 2,"),
         "{all:?}"

@@ -86,12 +86,12 @@ impl Snapshot {
         if strategy != Strategy::First {
             return self.all.clone();
         }
-        // In order: the next when all before it are of no use.
-        let of_use = |member: &&Arc<Member>| {
+        // In order: the first that is of use, and the next that is, so that it is there when the first fails.
+        let of_use = |member: &Arc<Member>| {
             member.is_hopeful() || self.ready.iter().any(|ready| ready.key() == member.key())
         };
-        let first = self.all.iter().position(|member| of_use(&member));
-        let upto = first.map_or(self.all.len(), |first| first + 1);
+        let mut useful = (1..).zip(&self.all).filter(|(_, member)| of_use(member));
+        let upto = useful.nth(1).map_or(self.all.len(), |(upto, _)| upto);
         self.all[..upto].to_vec()
     }
 }

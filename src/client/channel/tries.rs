@@ -87,6 +87,8 @@ fn short(error: &Error) -> String {
 
 /// Why no endpoint takes a call: each with its own cause, and how long ago that was.
 pub(super) fn nobody(snapshot: &Snapshot, path: Option<&str>, now: Instant) -> Error {
+    // Nobody has called the reflection that looks a name up.
+    let path = path.filter(|path| !path.starts_with("/grpc.reflection."));
     let call = path.map(|path| format!("{path} cannot be called: "));
     let mut text = call.unwrap_or_default();
     if snapshot.all.is_empty() {
