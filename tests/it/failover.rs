@@ -3,7 +3,7 @@
 use crate::support::within;
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{Backoff, ClientEvent, RetryPolicy};
-use rpcplugin_testkit::{Client, Code, MockCluster, Reply, Status, Strategy, Stub, json};
+use rpcplugin_testkit::{Client, Code, MockCluster, Reply, Strategy, Stub, json};
 use std::time::Duration;
 
 fn quick() -> Backoff {
@@ -91,7 +91,7 @@ async fn when_all_endpoints_fail_the_error_lists_each_with_its_own_cause() {
 #[tokio::test]
 async fn a_call_that_fails_everywhere_tells_every_attempt() {
     let cluster = MockCluster::start(2).await;
-    cluster.mount(Stub::any().reply(Reply::status(Status::unavailable("full"))));
+    cluster.mount(Stub::any().reply(Reply::status(Code::Unavailable, "full")));
     let retry = RetryPolicy::default().attempts(3).backoff(quick());
     let client = Client::builder()
         .endpoints(cluster.addresses())
