@@ -238,10 +238,15 @@ async fn a_failed_dial_fails_nobody_whom_another_connection_can_serve() {
     drop(lease);
 }
 
+/// A pool with gRPC's own backoff.
+fn patient(server: &MockServer) -> PoolBuilder {
+    pooling(server).client(Client::builder())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_up_on_every_connection_is_not_dialled_in_a_loop() {
     let server = memory().await;
-    let pool = pooling(&server).connect().await.unwrap();
+    let pool = patient(&server).connect().await.unwrap();
     let abrupt = GoAway::graceful().abrupt();
     let hung_up = server.inject(Fault::go_away(abrupt).times(0..));
     pass(60 * SECOND).await;
@@ -258,14 +263,17 @@ async fn a_server_that_hangs_up_on_every_connection_is_not_dialled_in_a_loop() {
 #[tokio::test(start_paused = true)]
 async fn connections_that_end_before_anybody_had_them_are_made_again_ever_more_slowly() {
     let server = memory().await;
-    let pool = pooling(&server).connect().await.unwrap();
+    let pool = patient(&server).connect().await.unwrap();
     let mut waits = Vec::new();
+    let hang_up_on = |connection: u64| {
+        let abrupt = GoAway::graceful().abrupt();
+        server.inject(Fault::go_away(abrupt).connection(connection));
+    };
     for made in 2..8 {
-        within(server.kill().into_future()).await;
-        within(server.restart()).await;
+        hang_up_on(made - 1);
         let killed = Instant::now();
         while pool.stats().created < made {
-            if made > 3 && pool.stats().size == 0 && waits.len() == 2 {
+            if pool.stats().size == 0 && waits.len() == 2 {
                 let error = pool.acquire().await.unwrap_err();
                 assert!(error.is_connect());
                 let address = server.address();
@@ -285,8 +293,7 @@ async fn connections_that_end_before_anybody_had_them_are_made_again_ever_more_s
     }
     // Once somebody has it, that is forgotten.
     drop(acquired(&pool).await);
-    within(server.kill().into_future()).await;
-    within(server.restart()).await;
+    hang_up_on(7);
     let killed = Instant::now();
     until(|| pool.stats().created == 8).await;
     assert!(killed.elapsed() < SECOND / 10);
