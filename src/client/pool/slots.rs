@@ -354,3 +354,6 @@ fn jittered(lifetime: Duration, dice: f64) -> Duration {
     let factor = 0.9 + 0.2 * dice.clamp(0.0, 1.0);
     Duration::try_from_secs_f64(lifetime.as_secs_f64() * factor).unwrap_or(lifetime)
 }
+
+#[cfg(test)]
+mod tests;
