@@ -70,7 +70,7 @@ pub(super) async fn keep(pool: Weak<Shared>, wake: Arc<Notify>) {
 fn chores(pool: &Arc<Shared>) -> Chores {
     let now = Instant::now();
     // It is made outside the lock: it may read files.
-    let new = pool.wants_another(now).then(|| another(&pool.first));
+    let new = pool.retire(now).then(|| another(&pool.first));
     let new = match new.transpose() {
         Ok(new) => new,
         Err(error) => {

@@ -233,14 +233,16 @@ impl Shared {
         self.gone.send_replace(true);
     }
 
-    /// What has to be done now, with a client for one more connection if it is [wanted](Self::wants_another).
+    /// What has to be done now, with a client for one more connection if [one is wanted](Self::retire).
     pub(super) fn chores(&self, now: Instant, another: Option<Client>) -> Chores {
         self.lock().chores(now, another)
     }
 
-    /// Whether the next chore is to dial one more.
-    pub(super) fn wants_another(&self, now: Instant) -> bool {
-        self.lock().wanted(now) == Wanted::New
+    /// Gives up what is over. Whether one more connection is wanted then.
+    pub(super) fn retire(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        state.retire(now);
+        state.wanted(now) == Wanted::New
     }
 
     /// All that have to be watched, for a keeper that begins.

@@ -67,14 +67,18 @@ impl State {
         }
     }
 
-    /// What has to be done now, with a client for one more connection if one is wanted.
-    pub(super) fn chores(&mut self, now: Instant, another: Option<Client>) -> Chores {
+    /// Gives up what is over.
+    pub(super) fn retire(&mut self, now: Instant) {
         let over = match self.standing {
             Standing::Open => self.slots.retire_due(now),
             Standing::Closed => Vec::new(),
             Standing::Cut => self.slots.take_all(),
         };
         self.close(over);
+    }
+
+    /// What has to be done now, with a client for one more connection if one is wanted.
+    pub(super) fn chores(&mut self, now: Instant, another: Option<Client>) -> Chores {
         self.due = self.slots.next_due();
         let dial = match self.wanted(now) {
             Wanted::Again(id) => self.slots.dial_again(id, now).map(|member| Dial {
