@@ -93,7 +93,8 @@ impl ClientBuilder {
         self
     }
 
-    /// What the random choices of the strategy follow from, so that they can be had again.
+    /// What all random numbers of the client follow from, so that they can be had again: the choices of a strategy, and the
+    /// jitter of waits.
     pub fn seed(mut self, seed: u64) -> Self {
         self.config.seed = Some(seed);
         self

@@ -33,7 +33,7 @@ pub struct ClientConfig {
     pub endpoints: Vec<Endpoint>,
     /// Which of them a call goes to. Default: [`Strategy::Weighted`].
     pub strategy: Strategy,
-    /// What the random choices of a strategy follow from. `None` for another with every client. Default: `None`.
+    /// What all random numbers of a client follow from: the choices of a strategy, and the jitter of waits. `None` for another with every client. Default: `None`.
     pub seed: Option<u64>,
     /// Whether calls wait for endpoints within their deadline, instead of failing, while there are none at all.
     /// Default: `false`.

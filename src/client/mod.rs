@@ -6,7 +6,7 @@
 //! - `retry`: [`RetryPolicy`], and when a failed call is made again (pure).
 //! - `balance`: [`Strategy`], and which endpoint takes a call (pure); `ejection`: [`Ejection`], and when one gets none (pure).
 //! - `health_policy`: [`HealthPolicy`]; `monitor`: the health of one endpoint, asked for as long as it is connected.
-//! - `keepalive`: [`Keepalive`].
+//! - `keepalive`: [`Keepalive`]; `dice`: the random numbers of a client.
 //! - `dial`: from an address to a connection that is ready; `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `options`: what one call asks for; `timer` its deadline, `about` how its failure is told.
@@ -37,6 +37,7 @@ mod config;
 mod connection;
 mod credentials;
 mod dial;
+mod dice;
 mod ejection;
 mod endpoints;
 mod env;

@@ -3,6 +3,7 @@
 use crate::client::about::About;
 use crate::client::config::ClientConfig;
 use crate::client::connection::{DialSettings, Patience, Reporter, Subchannel};
+use crate::client::dice::Dice;
 use crate::client::link::Link;
 use crate::client::negotiation::Negotiation;
 use crate::client::options::CallOptions;
@@ -48,6 +49,7 @@ impl Transport {
     pub(crate) fn new(
         config: &ClientConfig,
         endpoint: &Endpoint,
+        dice: Dice,
         reporter: Reporter,
     ) -> Result<Self, Error> {
         let address = &endpoint.address;
@@ -80,6 +82,7 @@ impl Transport {
             connect_timeout: config.connect_timeout,
             backoff: config.backoff,
             keepalive: config.keepalive,
+            dice,
         };
         Ok(Self {
             target: address.to_string().into(),

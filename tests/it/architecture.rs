@@ -14,6 +14,7 @@ const ROWS: &[&[&str]] = &[
     &[
         "client::auth",
         "client::balance",
+        "client::dice",
         "client::ejection",
         "client::health_policy",
         "client::keepalive",

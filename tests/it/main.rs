@@ -81,3 +81,4 @@ mod system_roots;
 mod tls;
 mod tls_changes;
 mod verification;
+mod virtual_cluster;

@@ -126,7 +126,7 @@ impl Channel {
         let until = self.change(|snapshot| {
             let may_eject = snapshot.has_other(member);
             let mut breaker = member.breaker();
-            breaker.failed(policy, now, fastrand::f64(), may_eject, is_probe)
+            breaker.failed(policy, now, self.dice.roll(), may_eject, is_probe)
         });
         if let Some(until) = until {
             let address = member.endpoint.address.clone();

@@ -138,9 +138,13 @@ impl Hedging {
         let call = &self.call;
         let tokens = call.channel.tokens.as_ref();
         let failure = call.failure(failed);
-        let verdict = self
-            .course
-            .next(&failure, tokens, call.left(), true, fastrand::f64());
+        let verdict = self.course.next(
+            &failure,
+            tokens,
+            call.left(),
+            true,
+            call.channel.dice.roll(),
+        );
         match verdict {
             Verdict::Again { .. } => {
                 let after = match failed.pushback {

@@ -111,7 +111,7 @@ impl Calling {
             let failure = self.failure(&failed);
             let left = self.left();
             let tokens = channel.tokens.as_ref();
-            match course.next(&failure, tokens, left, has_others, fastrand::f64()) {
+            match course.next(&failure, tokens, left, has_others, channel.dice.roll()) {
                 Verdict::GiveUp(why) => {
                     if why == Why::Throttled {
                         channel.totals.throttled();

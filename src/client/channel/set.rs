@@ -6,6 +6,7 @@ use crate::client::channel::member::Member;
 use crate::client::channel::snapshot::Snapshot;
 use crate::client::config::ClientConfig;
 use crate::client::connection::{ConnectionState, Report, Reporter, closed};
+use crate::client::dice::Dice;
 use crate::client::events::{ClientEvent, EventLog};
 use crate::client::retry::Tokens;
 use crate::client::stats::{ClientStats, Totals};
@@ -27,6 +28,7 @@ pub(crate) struct Channel {
     /// The endpoints in error texts.
     target: Mutex<Arc<str>>,
     pub(super) balance: Balance,
+    pub(super) dice: Dice,
     pub(super) snapshot: ArcSwap<Snapshot>,
     set: Mutex<Set>,
     /// Counts the snapshots.
@@ -60,15 +62,14 @@ impl Channel {
     ) -> Result<Arc<Self>, Error> {
         config.retry.check()?;
         let endpoints = config.endpoints.clone();
-        let balance = Balance::new(
-            config.strategy,
-            config.seed.unwrap_or_else(|| fastrand::u64(..)),
-        );
+        let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+        let balance = Balance::new(config.strategy, seed);
         let channel = Arc::new(Self {
             tokens: config.retry.throttle.as_ref().map(Tokens::new),
             target: Mutex::new(target_of(&endpoints)),
             snapshot: ArcSwap::from_pointee(Snapshot::of(&[], &balance, false)),
             balance,
+            dice: Dice::new(seed),
             set: Mutex::default(),
             version: watch::Sender::new(0),
             state: watch::Sender::new(ConnectionState::Idle),
@@ -216,7 +217,7 @@ impl Channel {
                 channel.reported(key, report);
             }
         });
-        let transport = Transport::new(&self.config, &endpoint, reporter)?;
+        let transport = Transport::new(&self.config, &endpoint, self.dice.clone(), reporter)?;
         self.check_tokens_are_safe(&endpoint, &transport)?;
         let watches_health = self.config.health.is_some();
         Ok(Member::new(key, endpoint, transport, watches_health))

@@ -27,6 +27,7 @@ impl Channel {
         };
         member.judge(Verdict::default());
         let service = Direct(Arc::downgrade(&member.transport));
+        let dice = self.dice.clone();
         let (channel, watched) = (Arc::downgrade(self), Arc::downgrade(member));
         let task = tokio::spawn(async move {
             let tell = move |verdict| {
@@ -34,7 +35,7 @@ impl Channel {
                     channel.judge_health(&member, verdict);
                 }
             };
-            monitor(service, &policy, fastrand::f64, tell).await;
+            monitor(service, &policy, move || dice.roll(), tell).await;
         });
         member.watched_by(Some(task.abort_handle()));
     }

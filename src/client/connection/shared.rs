@@ -258,7 +258,10 @@ impl Shared {
 
     fn failed(self: &Arc<Self>, inner: &mut Inner, error: Error, dialled: Instant) {
         inner.failures = inner.failures.saturating_add(1);
-        let delay = self.settings.backoff.delay(inner.failures, fastrand::f64());
+        let delay = self
+            .settings
+            .backoff
+            .delay(inner.failures, self.settings.dice.roll());
         tracing::warn!(address = %self.settings.address, %error, ?delay, "no connection");
         // A wait beyond the clock's end is one of a month.
         let month = Duration::from_secs(30 * 24 * 3600);

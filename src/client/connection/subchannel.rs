@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::client::backoff::Backoff;
 use crate::client::connection::shared::{Next, Shared};
 use crate::client::connection::state::{ConnectionState, Loss, Reporter};
+use crate::client::dice::Dice;
 use crate::client::keepalive::Keepalive;
 use crate::client::link::{Link, Slot};
 use crate::client::secure::Tls;
@@ -26,6 +27,7 @@ pub(crate) struct DialSettings {
     pub(crate) connect_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) dice: Dice,
 }
 
 /// What is done while there is no connection.
