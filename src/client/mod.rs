@@ -11,7 +11,7 @@
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
 //! - `options`: what one call asks for; `timer` its deadline, `about` how its failure is told.
 //! - `transport`: one HTTP/2 call; `response_body`: what comes back.
-//! - `channel`: all endpoints of a client, and the calls that go to one of them; `events`, `stats`: what is seen of it.
+//! - `channel`: all endpoints of a client, and the calls that go to one of them; `events`, `stats`, `telemetry`: what is seen of it.
 //! - `auth`: [`TokenAuth`], what a client is told about authentication; `token`: when a token is renewed (pure);
 //!   `credentials`: the token that is held, asked for once; `replay`: a request that can be sent again; `authorize`: calls
 //!   with the token; `login`: the call that gets it.
@@ -59,6 +59,7 @@ mod retry;
 mod secure;
 mod stats;
 mod stream;
+mod telemetry;
 mod telling;
 mod timer;
 mod tls;

@@ -60,6 +60,7 @@ const ROWS: &[&[&str]] = &[
         "client::events",
         "client::negotiation",
         "client::stats",
+        "client::telemetry",
         "client::upload",
         "mock::admission",
         "mock::line",

@@ -5,6 +5,7 @@ use crate::client::channel::set::Channel;
 use crate::client::connection::Patience;
 use crate::client::ejection::{self, Ejection};
 use crate::client::events::ClientEvent;
+use crate::client::telemetry::AttemptTelemetry;
 use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 use tonic::Code;
@@ -21,6 +22,7 @@ pub(super) struct Attempt {
     /// Whether it tries an endpoint that is ejected.
     is_probe: bool,
     is_open: bool,
+    telemetry: AttemptTelemetry,
 }
 
 impl Attempt {
@@ -29,10 +31,12 @@ impl Attempt {
         member: Arc<Member>,
         patience: Patience,
         is_probe: bool,
+        path: &str,
     ) -> Self {
         member.load.start();
         member.counters.started();
         Self {
+            telemetry: AttemptTelemetry::begin(path, member.transport.target()),
             channel: Arc::downgrade(channel),
             member,
             patience,
@@ -45,6 +49,7 @@ impl Attempt {
     pub(super) fn ended(mut self, code: Code) {
         self.close();
         self.member.counters.ended(code);
+        self.telemetry.ended(code);
         if let Some(channel) = self.channel.upgrade() {
             channel.judge(&self.member, code, self.is_probe);
         }
@@ -54,6 +59,7 @@ impl Attempt {
     pub(super) fn unsent(mut self) {
         self.close();
         self.member.counters.unsent();
+        self.telemetry.ended(Code::Unavailable);
         self.give_back();
     }
 
@@ -77,6 +83,7 @@ impl Drop for Attempt {
         if self.is_open {
             self.close();
             self.member.counters.cancelled();
+            self.telemetry.ended(Code::Cancelled);
             self.give_back();
         }
     }

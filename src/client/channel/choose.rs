@@ -92,8 +92,9 @@ impl Channel {
         self: &Arc<Self>,
         tries: &Tries,
         options: &CallOptions,
+        path: &str,
     ) -> Option<Attempt> {
-        match self.look(Some(tries), options, "") {
+        match self.look(Some(tries), options, path) {
             Choice::Take(attempt) if !tries.has(attempt.member.key()) => Some(attempt),
             _ => None,
         }
@@ -114,13 +115,19 @@ impl Channel {
         if snapshot.probe_at.is_some_and(|at| at <= now)
             && let Some(member) = self.probe(&snapshot, tries, now)
         {
-            return Choice::Take(Attempt::start(self, member, patience, true));
+            return Choice::Take(Attempt::start(self, member, patience, true, path));
         }
         let picked = self
             .balance
             .pick(&snapshot.ready, now, |member| has(member));
         if let Some(member) = picked {
-            return Choice::Take(Attempt::start(self, Arc::clone(member), patience, false));
+            return Choice::Take(Attempt::start(
+                self,
+                Arc::clone(member),
+                patience,
+                false,
+                path,
+            ));
         }
         let waits_for_some = snapshot.all.is_empty() && self.config.wait_for_endpoints;
         let may_come = snapshot.all.iter().any(|member| member.is_hopeful());

@@ -40,6 +40,7 @@ pub(super) async fn run(call: Calling, hedge: Hedge) -> Result<Response<Response
         match hedging.wait().await {
             Some(Ok(response)) => {
                 hedging.call.kept.commit();
+                hedging.call.telemetry.repeated(0, 0, hedging.sent - 1);
                 return Ok(response);
             }
             Some(Err(failed)) => {
@@ -127,7 +128,10 @@ impl Hedging {
         if !allowed || !call.kept.is_whole() {
             return;
         }
-        if let Some(attempt) = call.channel.choose_now(&self.tries, &call.options) {
+        if let Some(attempt) = call
+            .channel
+            .choose_now(&self.tries, &call.options, call.path())
+        {
             call.channel.totals.hedged();
             self.start(attempt);
         }

@@ -9,6 +9,7 @@ use crate::client::options::{CallOptions, Served};
 use crate::client::replay::Kept;
 use crate::client::response_body::{ResponseBody, status_of};
 use crate::client::retry::{Class, Course, Failure, Pushback, Verdict, Why};
+use crate::client::telemetry::CallTelemetry;
 use crate::client::transport::Broken;
 use crate::error::{Error, Kind};
 use http::{HeaderValue, Request, Response, request::Parts};
@@ -18,6 +19,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status, body::Body};
+use tracing::Instrument as _;
 
 /// [How often a call was made before](https://github.com/grpc/proposal/blob/master/A6-client-retries.md).
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
@@ -35,6 +37,8 @@ impl Channel {
         let options = CallOptions::take(&mut parts, &self.config);
         let served = parts.extensions.remove::<Served>();
         self.totals.called();
+        let telemetry = CallTelemetry::begin(parts.uri.path(), || self.target());
+        let telemetry = Arc::new(telemetry);
         let call = Calling {
             kept: Kept::new(body, self.config.retry.buffer),
             parts,
@@ -42,10 +46,28 @@ impl Channel {
             served,
             idempotent: OnceLock::new(),
             channel: self,
+            telemetry: Arc::clone(&telemetry),
         };
-        match call.channel.config.retry.hedge {
-            Some(hedge) if call.is_idempotent() => hedge::run(call, hedge).await,
-            _ => call.run().await,
+        let span = telemetry.span.clone();
+        let hedge = call.channel.config.retry.hedge;
+        let answered = match hedge.filter(|_| call.is_idempotent()) {
+            Some(hedge) => hedge::run(call, hedge).instrument(span).await,
+            None => call.run().instrument(span).await,
+        };
+        match answered {
+            Ok(mut response) => {
+                match status_of(response.headers()) {
+                    Some(code) => telemetry.ended(code),
+                    None => response
+                        .body_mut()
+                        .on_end(move |end| telemetry.ended(end.code())),
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                telemetry.ended(error.code().unwrap_or(Code::Unknown));
+                Err(error)
+            }
         }
     }
 }
@@ -58,6 +80,7 @@ pub(super) struct Calling {
     pub(super) kept: Kept,
     /// Is told who serves it.
     served: Option<Served>,
+    pub(super) telemetry: Arc<CallTelemetry>,
     /// Asked for only when it matters.
     idempotent: OnceLock<bool>,
 }
@@ -86,6 +109,7 @@ impl Calling {
         let mut course = Course::new(&channel.config.retry);
         let mut tries: Option<Tries> = None;
         let began = Instant::now();
+        let mut transparents = 0;
         loop {
             let chosen = channel.choose(tries.as_ref(), &self.options, self.path());
             let attempt = match chosen.await {
@@ -95,6 +119,8 @@ impl Calling {
             let failed = match self.attempt(attempt, course.previous_attempts()).await {
                 Ok(response) => {
                     self.kept.commit();
+                    self.telemetry
+                        .repeated(course.previous_attempts(), transparents, 0);
                     return Ok(response);
                 }
                 Err(failed) => failed,
@@ -124,6 +150,7 @@ impl Calling {
                         path = self.path(), target = %failed.target, code = ?failed.code, ?after, transparent, "again"
                     );
                     channel.totals.retried(transparent);
+                    transparents += u32::from(transparent);
                     tried.push(
                         failed.key,
                         &failed.target,

@@ -10,6 +10,7 @@ use crate::client::dice::Dice;
 use crate::client::events::{ClientEvent, EventLog};
 use crate::client::retry::Tokens;
 use crate::client::stats::{ClientStats, Totals};
+use crate::client::telemetry::{self, ConnectionEvent};
 use crate::client::transport::Transport;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
@@ -261,19 +262,22 @@ impl Channel {
         match report {
             Report::Connected => {
                 member.counters.connected();
+                telemetry::connection(member.transport.target(), ConnectionEvent::Connected);
                 self.events.tell(ClientEvent::Connected(address()));
                 self.watch_health(&member);
             }
             Report::DialFailed { error, next } => {
                 member.counters.dial_failed();
+                telemetry::connection(member.transport.target(), ConnectionEvent::DialFailed);
                 self.events.tell(ClientEvent::DialFailed {
                     address: address(),
                     error,
                     next,
                 });
             }
-            Report::Lost(why) => {
+            Report::Lost { why, kind } => {
                 member.counters.lost();
+                telemetry::connection(member.transport.target(), ConnectionEvent::Lost(&kind));
                 self.unwatch_health(&member);
                 self.events.tell(ClientEvent::Lost {
                     address: address(),

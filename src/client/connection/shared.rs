@@ -325,7 +325,8 @@ impl Shared {
             inner.ping_factor = inner.ping_factor.saturating_mul(2);
         }
         link.close();
-        inner.reports.push(Report::Lost(why));
+        let kind = loss.kind();
+        inner.reports.push(Report::Lost { why, kind });
         inner.last = Some(Lost { link, loss });
         self.set(inner, Slot::Idle);
         if inner.eager {

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use h2::Reason;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 /// The state of a connection, as
 /// [gRPC's connectivity semantics](https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md)
@@ -44,8 +44,11 @@ pub(crate) enum Report {
         next: Duration,
     },
     Connected,
-    /// A connection takes no more calls, in these words.
-    Lost(String),
+    /// A connection takes no more calls: in words, and by the name that gRPC's metrics have for it.
+    Lost {
+        why: String,
+        kind: String,
+    },
     /// Only the state has changed.
     State,
 }
@@ -86,6 +89,26 @@ impl Loss {
     pub(super) fn asks_for_calm(&self) -> bool {
         matches!(self, Self::Failed(error)
             if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM))
+    }
+
+    /// The `grpc.disconnect_error` of
+    /// [A94](https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md).
+    pub(super) fn kind(&self) -> String {
+        let error = match self {
+            Self::Failed(error) => error,
+            Self::Silent(_) => return "connection timed out".to_owned(),
+            Self::Closed => return "unknown".to_owned(),
+        };
+        match (error.reason(), error.get_io().map(io::Error::kind)) {
+            (Some(reason), _) if error.is_go_away() && error.is_remote() => {
+                format!("GOAWAY {reason:?}")
+            }
+            (_, Some(io::ErrorKind::ConnectionReset)) => "connection reset".to_owned(),
+            (_, Some(io::ErrorKind::ConnectionAborted)) => "connection aborted".to_owned(),
+            (_, Some(io::ErrorKind::TimedOut)) => "connection timed out".to_owned(),
+            (_, Some(_)) => "socket error".to_owned(),
+            _ => "unknown".to_owned(),
+        }
     }
 
     pub(super) fn into_cause(self) -> Box<dyn std::error::Error + Send + Sync> {
