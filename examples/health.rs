@@ -22,7 +22,7 @@ async fn main() -> Result<(), Error> {
     let client = Client::builder()
         .endpoints(cluster.addresses())
         .strategy(Strategy::RoundRobin)
-        .health(HealthPolicy::service("plugin"))
+        .health(HealthPolicy::new().service("plugin"))
         .connect_lazy()?;
     let mut events = client.events();
     for _ in &cluster {

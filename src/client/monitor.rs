@@ -1,221 +1,227 @@
-//! The health of one endpoint, asked for as long as it is connected.
+//! Watches the health of one endpoint over one connection.
 
 use crate::client::backoff::Backoff;
 use crate::client::health_policy::{HealthPolicy, Polls, Verdict};
-use crate::wire::status;
-use http::{Request, Response, uri::PathAndQuery};
-use http_body::Body as HttpBody;
-use tokio::time::{Instant, sleep_until, timeout};
+use crate::client::options::CallOptions;
+use crate::client::timer::{Deadline, Timer};
+use crate::wire::{status, timeout};
+use bytes::Bytes;
+use http::HeaderMap;
+use std::{future::pending, time::Duration};
+use tokio::time::{Instant, sleep_until};
 use tonic::{
-    Code, Status, Streaming, body::Body, client::Grpc, codegen::Bytes, codegen::Service,
-    codegen::StdError,
+    Code, Extensions, Request, Status, body::Body, client::GrpcService, codegen::StdError,
+    metadata::MetadataMap,
 };
 use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus as Wire,
+    health_client::HealthClient,
 };
-use tonic_prost::ProstCodec;
 
-/// Asks for the health of an endpoint and tells every verdict that differs from the one before. It ends only when there is
-/// nothing to ask. Dropping it ends the question.
+/// Tells the health of whatever `service` calls, whenever the verdict changes, in its text or in what it is. Before the
+/// first, it is [`Verdict::default`].
+///
+/// It goes on until it is dropped, and ends by itself only when the server has no health service. What it tells is about
+/// one connection: its owner drops it when that ends. `dice` gives random numbers from 0 to 1.
 pub(crate) async fn monitor<S, B>(
     service: S,
     policy: &HealthPolicy,
     mut dice: impl FnMut() -> f64,
     tell: impl FnMut(Verdict),
 ) where
-    S: Service<Request<Body>, Response = Response<B>, Error = Status> + Clone,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<StdError>,
+    S: GrpcService<Body, Error: Into<StdError>, ResponseBody = B>,
+    B: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
 {
-    let mut asking = Asking {
-        service,
-        policy,
+    let mut told = Told {
+        last: Verdict::default(),
         tell,
-        told: Verdict::default(),
     };
-    let mut failures = 0;
-    // gRPC's connection backoff, as its health checking has it.
-    let backoff = Backoff::default();
-    loop {
-        let began = Instant::now();
-        match asking.watch(&mut failures).await {
-            Unwatched::Again => {
-                failures = failures.saturating_add(1);
-                sleep_until(began + backoff.delay(failures, dice())).await;
-            }
-            Unwatched::Forbidden(status) => return asking.nobody_tells(&status),
-            Unwatched::Unimplemented => return asking.poll(&mut dice).await,
-        }
-    }
+    let mut endpoint = Endpoint {
+        client: HealthClient::new(service),
+        policy,
+    };
+    endpoint.watch(&mut dice, &mut told).await;
+    endpoint.poll(&mut dice, &mut told).await;
+    tracing::warn!(
+        service = policy.service,
+        "the server has no health service, so it counts as serving"
+    );
+    told.tell(Verdict::serving("it has no health service"));
 }
 
-/// Why there is nothing more to watch.
-enum Unwatched {
-    Again,
-    Forbidden(Status),
-    Unimplemented,
-}
-
-struct Asking<'a, S, T> {
-    service: S,
-    policy: &'a HealthPolicy,
+/// What was told last.
+struct Told<T> {
+    last: Verdict,
     tell: T,
-    told: Verdict,
 }
 
-impl<S, T, B> Asking<'_, S, T>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Status> + Clone,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<StdError>,
-    T: FnMut(Verdict),
-{
-    fn found(&mut self, verdict: Verdict) {
-        if self.told != verdict {
-            self.told = verdict.clone();
+impl<T: FnMut(Verdict)> Told<T> {
+    fn tell(&mut self, verdict: Verdict) {
+        if verdict != self.last {
+            self.last = verdict.clone();
             (self.tell)(verdict);
         }
     }
+}
 
-    /// Watches as long as there is something to be seen.
-    async fn watch(&mut self, failures: &mut u32) -> Unwatched {
-        let limit = self.policy.timeout;
-        let first = timeout(limit, async {
-            let mut answers = self.ask("Watch", tonic::Request::new(())).await?;
-            Ok((answers.message().await?, answers))
-        });
-        let (mut answer, mut answers) = match first.await {
-            Ok(Ok(first)) => first,
-            Ok(Err(status)) => return self.unwatched(status),
-            Err(_) => {
-                let why = format!("no answer to Health/Watch within {limit:?}");
-                self.found(Verdict::not_serving(why));
-                return Unwatched::Again;
-            }
+/// Why a call gave no answer. `None`: the server does not serve the method.
+type Failure = Option<String>;
+
+struct Endpoint<'a, S> {
+    client: HealthClient<S>,
+    policy: &'a HealthPolicy,
+}
+
+impl<S, B> Endpoint<'_, S>
+where
+    S: GrpcService<Body, Error: Into<StdError>, ResponseBody = B>,
+    B: http_body::Body<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+{
+    /// Watches until the server says that it does not serve `Watch`.
+    async fn watch(
+        &mut self,
+        dice: &mut impl FnMut() -> f64,
+        told: &mut Told<impl FnMut(Verdict)>,
+    ) {
+        let backoff = Backoff::default();
+        let mut failures = 0;
+        loop {
+            let started = Instant::now();
+            let failure = self.watch_once(|verdict| {
+                failures = 0;
+                told.tell(verdict);
+            });
+            let Some(why) = failure.await else { return };
+            told.tell(Verdict::not_serving(why));
+            failures += 1;
+            // From the start, as with dials: a stream that lasted is opened again at once.
+            wait_until(started.checked_add(backoff.delay(failures, dice()))).await;
+        }
+    }
+
+    /// Opens one stream and tells what it says, until it ends.
+    async fn watch_once(&mut self, mut tell: impl FnMut(Verdict)) -> Failure {
+        let (policy, request) = (self.policy, self.request(None));
+        let late = || Some(late("Watch", policy.timeout));
+        let mut timer = Timer::new(Some(Deadline::after(Some(policy.timeout))));
+        let Some(opened) = timer.limit(self.client.watch(request)).await else {
+            return late();
+        };
+        let mut answers = match opened {
+            Ok(response) => response.into_inner(),
+            Err(status) => return failure("Watch", &status),
+        };
+        let Some(mut answer) = timer.limit(answers.message()).await else {
+            return late();
         };
         loop {
             match answer {
-                Some(told) => {
-                    *failures = 0;
-                    let verdict = self.verdict(told.status());
-                    self.found(verdict);
-                }
-                None => {
-                    let why = "its Health/Watch has ended";
-                    self.found(Verdict::not_serving(why));
-                    return Unwatched::Again;
-                }
+                Ok(Some(answer)) => tell(verdict(answer, policy)),
+                Ok(None) => return Some("Health/Watch ended with OK".to_owned()),
+                Err(status) => return failure("Watch", &status),
             }
-            answer = match answers.message().await {
-                Ok(answer) => answer,
-                Err(status) => return self.unwatched(status),
-            };
+            answer = answers.message().await;
         }
     }
 
-    fn unwatched(&mut self, status: Status) -> Unwatched {
-        match status.code() {
-            Code::Unimplemented => Unwatched::Unimplemented,
-            Code::Unauthenticated | Code::PermissionDenied => Unwatched::Forbidden(status),
-            _ => {
-                self.found(Verdict::not_serving(failed("Watch", &status)));
-                Unwatched::Again
-            }
-        }
-    }
-
-    /// Asks again and again, for servers without `Watch`.
-    async fn poll(&mut self, dice: &mut impl FnMut() -> f64) {
+    /// Polls until the server says that it does not serve `Check`.
+    async fn poll(&mut self, dice: &mut impl FnMut() -> f64, told: &mut Told<impl FnMut(Verdict)>) {
         let mut polls = Polls::default();
         loop {
-            let began = Instant::now();
-            let found = match self.check().await {
-                Ok(verdict) => verdict,
-                Err(status) => return self.nobody_tells(&status),
+            let started = Instant::now();
+            let poll = match self.check().await {
+                Ok(poll) => poll,
+                Err(Some(why)) => Verdict::not_serving(why),
+                Err(None) => return,
             };
-            if let Some(verdict) = polls.weigh(self.policy, found) {
-                self.found(verdict);
+            if let Some(verdict) = polls.count(poll, self.policy) {
+                told.tell(verdict);
             }
-            sleep_until(began + self.policy.pause(dice())).await;
+            wait_until(started.checked_add(self.policy.wait(dice()))).await;
         }
     }
 
-    /// Asks once. An error is one of a server that tells nobody.
-    async fn check(&self) -> Result<Verdict, Status> {
-        let limit = self.policy.timeout;
-        let mut request = tonic::Request::new(());
-        request.set_timeout(limit);
-        let answer = timeout(limit, async {
-            let mut answers = self.ask("Check", request).await?;
-            answers
-                .message()
-                .await?
-                .ok_or_else(|| Status::internal("no reply"))
+    async fn check(&mut self) -> Result<Verdict, Failure> {
+        let (policy, request) = (self.policy, self.request(Some(self.policy.timeout)));
+        let mut timer = Timer::new(Some(Deadline::after(Some(policy.timeout))));
+        let late = || late("Check", policy.timeout);
+        match timer.limit(self.client.check(request)).await {
+            Some(Ok(response)) => Ok(verdict(response.into_inner(), policy)),
+            Some(Err(status)) => match status.code() {
+                Code::NotFound => Ok(Verdict::not_serving(stranger(policy))),
+                // The transport has the same deadline: whichever of the two is first, it is told alike.
+                Code::DeadlineExceeded if timer.is_passed() => Err(Some(late())),
+                _ => Err(failure("Check", &status)),
+            },
+            None => Err(Some(late())),
+        }
+    }
+
+    fn request(&self, timeout: Option<Duration>) -> Request<HealthCheckRequest> {
+        let mut headers = HeaderMap::new();
+        if let Some(timeout) = timeout {
+            headers.insert(timeout::GRPC_TIMEOUT, timeout::write(timeout));
+        }
+        let mut extensions = Extensions::new();
+        extensions.insert(CallOptions {
+            // A watch has no deadline, whatever calls have without options.
+            deadline: Some(Deadline::after(timeout)),
+            // A server that refuses a compressed request would seem to have no health service.
+            compression: None,
+            ..CallOptions::default()
         });
-        let status = match answer.await {
-            Ok(Ok(answer)) => return Ok(self.verdict(answer.status())),
-            Ok(Err(status)) => status,
-            Err(_) => {
-                let why = format!("no answer to Health/Check within {limit:?}");
-                return Ok(Verdict::not_serving(why));
-            }
-        };
-        match status.code() {
-            Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => Err(status),
-            Code::NotFound => Ok(self.verdict(ServingStatus::ServiceUnknown)),
-            _ => Ok(Verdict::not_serving(failed("Check", &status))),
-        }
-    }
-
-    /// There is no health to be had: the endpoint takes calls.
-    fn nobody_tells(&mut self, status: &Status) {
-        let why = format!(
-            "its health cannot be asked for: {}",
-            status::name(status.code())
-        );
-        tracing::warn!(%why, "an endpoint takes calls whatever its health");
-        self.found(Verdict::serving(why));
-    }
-
-    fn verdict(&self, status: ServingStatus) -> Verdict {
-        let service = &self.policy.service;
-        match status {
-            ServingStatus::Serving => Verdict::serving("its health service says SERVING"),
-            ServingStatus::ServiceUnknown => {
-                let why = format!("its health service does not know the service `{service}`");
-                Verdict::not_serving(why)
-            }
-            other => {
-                let name = other.as_str_name();
-                Verdict::not_serving(format!("its health service says {name}"))
-            }
-        }
-    }
-
-    async fn ask(
-        &self,
-        method: &'static str,
-        request: tonic::Request<()>,
-    ) -> Result<Streaming<HealthCheckResponse>, Status> {
-        let path = match method {
-            "Watch" => PathAndQuery::from_static("/grpc.health.v1.Health/Watch"),
-            _ => PathAndQuery::from_static("/grpc.health.v1.Health/Check"),
-        };
-        let message = HealthCheckRequest {
-            service: self.policy.service.clone(),
-        };
-        let request = request.map(|()| message);
-        let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
-        let mut grpc = Grpc::new(self.service.clone());
-        let answered = grpc.server_streaming(request, path, codec).await;
-        Ok(answered?.into_inner())
+        let service = self.policy.service.clone();
+        let metadata = MetadataMap::from_headers(headers);
+        Request::from_parts(metadata, extensions, HealthCheckRequest { service })
     }
 }
 
-fn failed(method: &str, status: &Status) -> String {
-    let code = status::name(status.code());
-    match status.message() {
-        "" => format!("Health/{method} failed: {code}"),
-        message => format!("Health/{method} failed: {code}: {message}"),
+fn verdict(answer: HealthCheckResponse, policy: &HealthPolicy) -> Verdict {
+    match Wire::try_from(answer.status) {
+        Ok(Wire::Serving) => Verdict::serving("its health service says SERVING"),
+        Ok(Wire::ServiceUnknown) => Verdict::not_serving(stranger(policy)),
+        Ok(other) => {
+            Verdict::not_serving(format!("its health service says {}", other.as_str_name()))
+        }
+        Err(_) => {
+            let number = answer.status;
+            Verdict::not_serving(format!(
+                "its health service says {number}, which is no status"
+            ))
+        }
     }
 }
+
+fn stranger(policy: &HealthPolicy) -> String {
+    match policy.service.as_str() {
+        "" => "its health service does not know the server as a whole (\"\")".to_owned(),
+        service => format!("its health service does not know the service `{service}`"),
+    }
+}
+
+fn late(method: &str, timeout: Duration) -> String {
+    format!("no answer to Health/{method} within {timeout:?}")
+}
+
+fn failure(method: &str, status: &Status) -> Failure {
+    let text = format!("Health/{method} failed: {}", status::name(status.code()));
+    match (status.code(), status.message()) {
+        // Who may not ask knows as little of a server that is there as who cannot.
+        (Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied, _) => None,
+        (_, "") => Some(text),
+        (_, message) => Some(format!("{text}: {message}")),
+    }
+}
+
+/// `None` for an instant beyond the clock's end.
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,6 @@ const ROWS: &[&[&str]] = &[
     ],
     &[
         "client::credentials",
-        "client::monitor",
         "client::secure",
         "mock::auth",
         "mock::foreign",
@@ -58,6 +57,7 @@ const ROWS: &[&[&str]] = &[
     &[
         "client::about",
         "client::events",
+        "client::monitor",
         "client::negotiation",
         "client::stats",
         "client::telemetry",

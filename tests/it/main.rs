@@ -18,6 +18,7 @@ mod cluster_verdict;
 mod compression;
 mod config;
 mod connection;
+mod contract;
 mod deadlines;
 mod failover;
 mod faults_barriers;

@@ -172,6 +172,44 @@ mod faults {
     }
 }
 
+mod several {
+    use rpcplugin_testkit::client::{Backoff, ClientEvent};
+    use rpcplugin_testkit::{Client, MockCluster, Strategy, Stub, json};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn fails_over_when_an_instance_dies() {
+        let cluster = MockCluster::start(3).await;
+        cluster.mount(Stub::method("Process").reply(json!({"ok": true})));
+        let client = Client::builder()
+            .endpoints(cluster.addresses())
+            .strategy(Strategy::RoundRobin)
+            .backoff(Backoff {
+                initial: Duration::from_millis(10),
+                ..Backoff::default()
+            })
+            .connect()
+            .await
+            .unwrap();
+
+        cluster[0].kill().await;
+        for _ in 0..100 {
+            client
+                .call("Process", json!({}))
+                .idempotent()
+                .await
+                .unwrap();
+        }
+
+        let mut events = client.events();
+        cluster[0].restart().await;
+        events
+            .wait_for(|event| matches!(event, ClientEvent::Connected(_)))
+            .await; // no sleep
+        client.call("Process", json!({})).await.unwrap();
+    }
+}
+
 #[test]
 fn the_readme_shows_these_tests() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -182,7 +220,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),

@@ -8,9 +8,7 @@ use crate::client::health_policy::Verdict;
 use crate::client::monitor::monitor;
 use crate::client::options::CallOptions;
 use crate::client::response_body::ResponseBody;
-use crate::client::timer::Deadline;
 use crate::client::transport::Transport;
-use crate::wire::timeout;
 use http::{Request, Response};
 use std::{
     pin::Pin,
@@ -82,11 +80,8 @@ impl Service<Request<Body>> for Direct {
         let transport = self.0.upgrade();
         Box::pin(async move {
             let transport = transport.ok_or_else(|| Status::cancelled("the client is gone"))?;
-            let (parts, body) = request.into_parts();
-            let options = CallOptions {
-                deadline: Some(Deadline::after(timeout::read(&parts.headers))),
-                ..CallOptions::default()
-            };
+            let (mut parts, body) = request.into_parts();
+            let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
             let sent = transport.send(parts, body, &options, Patience::Now);
             sent.await.map_err(|broken| broken.error.into())
         })
