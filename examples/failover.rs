@@ -58,7 +58,8 @@ async fn main() -> Result<(), Error> {
     for server in &cluster {
         server.kill().await;
     }
-    let error = client.call("Process", json!({})).await.unwrap_err();
+    let failed = client.call("Process", json!({})).await;
+    let error = failed.expect_err("there is no server");
     println!("all of them died: {error}");
     assert!(error.is_connect());
     Ok(())

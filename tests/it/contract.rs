@@ -30,14 +30,14 @@ enum Does {
 fn answer(mut respond: SendResponse<Bytes>) {
     let response = Response::builder().header("content-type", "application/grpc");
     let mut stream = respond
-        .send_response(response.body(()).unwrap(), false)
-        .unwrap();
+        .send_response(response.body(()).expect("the server is well"), false)
+        .expect("the server is well");
     stream
         .send_data(Bytes::from_static(&[0; 5]), false)
-        .unwrap();
+        .expect("the server is well");
     let mut trailers = http::HeaderMap::new();
-    trailers.insert("grpc-status", "0".parse().unwrap());
-    stream.send_trailers(trailers).unwrap();
+    trailers.insert("grpc-status", "0".parse().expect("the server is well"));
+    stream.send_trailers(trailers).expect("the server is well");
 }
 
 fn only_status(mut respond: SendResponse<Bytes>, code: Code, pushback: Option<&str>) {
@@ -48,14 +48,14 @@ fn only_status(mut respond: SendResponse<Bytes>, code: Code, pushback: Option<&s
         response = response.header("grpc-retry-pushback-ms", pushback);
     }
     respond
-        .send_response(response.body(()).unwrap(), true)
-        .unwrap();
+        .send_response(response.body(()).expect("the server is well"), true)
+        .expect("the server is well");
 }
 
 /// Serves, and counts the requests that it has read.
 async fn serve(listener: TcpListener, does: Does, seen: Arc<AtomicUsize>) {
     loop {
-        let (socket, _) = listener.accept().await.unwrap();
+        let (socket, _) = listener.accept().await.expect("the server is well");
         let seen = Arc::clone(&seen);
         tokio::spawn(async move {
             let Ok(mut connection) = server::handshake(socket).await else {
@@ -72,11 +72,13 @@ async fn serve(listener: TcpListener, does: Does, seen: Arc<AtomicUsize>) {
                     Does::ResetsAfterHeaders(reason) => {
                         let response =
                             Response::builder().header("content-type", "application/grpc");
-                        let response = response.body(()).unwrap();
-                        let mut stream = respond.send_response(response, false).unwrap();
+                        let response = response.body(()).expect("the server is well");
+                        let mut stream = respond
+                            .send_response(response, false)
+                            .expect("the server is well");
                         stream
                             .send_data(Bytes::from_static(&[0; 5]), false)
-                            .unwrap();
+                            .expect("the server is well");
                         tokio::spawn(async move {
                             // The data goes out before the reset, or is forgotten with it.
                             tokio::task::yield_now().await;
@@ -90,11 +92,13 @@ async fn serve(listener: TcpListener, does: Does, seen: Arc<AtomicUsize>) {
                     Does::StatusAfterHeaders(code) => {
                         let response =
                             Response::builder().header("content-type", "application/grpc");
-                        let response = response.body(()).unwrap();
-                        let mut stream = respond.send_response(response, false).unwrap();
+                        let response = response.body(()).expect("the server is well");
+                        let mut stream = respond
+                            .send_response(response, false)
+                            .expect("the server is well");
                         let mut trailers = http::HeaderMap::new();
                         trailers.insert("grpc-status", (code as i32).into());
-                        stream.send_trailers(trailers).unwrap();
+                        stream.send_trailers(trailers).expect("the server is well");
                     }
                 }
             }
@@ -104,8 +108,10 @@ async fn serve(listener: TcpListener, does: Does, seen: Arc<AtomicUsize>) {
 
 /// How often the server sees the request, and what the caller gets.
 async fn outcome(does: Does, idempotent: bool) -> (usize, Code) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("the server is well");
+    let address = listener.local_addr().expect("the server is well");
     let seen = Arc::<AtomicUsize>::default();
     let server = tokio::spawn(serve(listener, does, Arc::clone(&seen)));
     let quick = Backoff {
@@ -115,12 +121,12 @@ async fn outcome(does: Does, idempotent: bool) -> (usize, Code) {
     };
     let client = Client::builder().address(address).backoff(quick);
     let client = client.retry(RetryPolicy::default().backoff(quick));
-    let client = within(client.connect()).await.unwrap();
+    let client = within(client.connect()).await.expect("the server is well");
     let call = client.unary::<(), ()>("/a.B/C", ());
     let call = if idempotent { call.idempotent() } else { call };
     let code = match within(call.into_future()).await {
         Ok(()) => Code::Ok,
-        Err(error) => error.code().unwrap(),
+        Err(error) => error.code().expect("the server is well"),
     };
     server.abort();
     (seen.load(Ordering::SeqCst), code)

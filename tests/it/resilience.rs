@@ -113,7 +113,9 @@ impl Cell {
         if trouble.is_from_start() {
             drop(trouble.begin(&cluster).await);
         }
-        let client = within(self.client(&cluster).connect()).await.unwrap();
+        let client = within(self.client(&cluster).connect())
+            .await
+            .expect("it goes well");
         let mut callers = JoinSet::new();
         for caller in 0..CALLERS {
             let client = client.clone();
@@ -210,7 +212,7 @@ impl Cell {
             // A server that takes back what it has processed is not to be believed; the others are.
             let takes_back = self.trouble.may_have_processed().is_none();
             if !takes_back || call.server_address() != cluster[0].address() {
-                *ran.entry(call.request()["id"].as_u64().unwrap())
+                *ran.entry(call.request()["id"].as_u64().expect("it goes well"))
                     .or_default() += 1;
             }
         }

@@ -28,7 +28,7 @@ async fn story(seed: u64, idempotent: bool) -> Story {
         .strategy(Strategy::RoundRobin)
         .retry(RetryPolicy::default().attempts(5))
         .seed(seed);
-    let client = within(client.connect()).await.unwrap();
+    let client = within(client.connect()).await.expect("it goes well");
     // A hundred of the thousand every second, for two seconds.
     let chaos = Chaos::new().seed(seed).kill(100.0).restart(20.0);
     let load = load(&client, idempotent);
@@ -62,7 +62,7 @@ async fn load(client: &Client, idempotent: bool) -> Vec<u64> {
     });
     let mut failed = Vec::new();
     for caller in callers.collect::<Vec<_>>() {
-        failed.extend(caller.await.unwrap());
+        failed.extend(caller.await.expect("it goes well"));
     }
     failed
 }
@@ -73,7 +73,7 @@ fn calls(cluster: &MockCluster) -> Vec<(usize, u64, Option<Outcome>)> {
     let calls = cluster.journal().calls();
     let told = calls.iter().filter(|call| call.method() == "Process");
     told.map(|call| {
-        let id = call.request()["id"].as_u64().unwrap();
+        let id = call.request()["id"].as_u64().expect("it goes well");
         (numbers[call.server_address()], id, call.outcome())
     })
     .collect()

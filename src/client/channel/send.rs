@@ -99,7 +99,7 @@ pub(super) struct Failed {
 pub(super) enum Told {
     Error(Error),
     /// A response that is nothing but a status.
-    Response(Response<ResponseBody>),
+    Response(Box<Response<ResponseBody>>),
 }
 
 impl Calling {
@@ -191,46 +191,7 @@ impl Calling {
                 timeout(limit, sent).await.unwrap_or_else(|_| Err(late()))
             }
         };
-        let failed = |class, code, pushback, told| Failed {
-            key: member.key(),
-            target: Arc::clone(member.transport.target()),
-            class,
-            code,
-            pushback,
-            told,
-        };
-        match sent {
-            Ok(mut response) => match status_of(response.headers()) {
-                None => {
-                    response
-                        .body_mut()
-                        .on_end(move |end| attempt.ended(end.code()));
-                    Ok(response)
-                }
-                Some(Code::Ok) => {
-                    attempt.ended(Code::Ok);
-                    Ok(response)
-                }
-                Some(code) => {
-                    attempt.ended(code);
-                    let pushback = Pushback::read(response.headers());
-                    Err(failed(
-                        Class::Failed,
-                        code,
-                        pushback,
-                        Told::Response(response),
-                    ))
-                }
-            },
-            Err(Broken { error, class }) => {
-                let code = error.code().unwrap_or(Code::Unknown);
-                match class {
-                    Class::Unsent => attempt.unsent(),
-                    _ => attempt.ended(code),
-                }
-                Err(failed(class, code, None, Told::Error(error)))
-            }
-        }
+        judged(attempt, sent)
     }
 
     pub(super) fn path(&self) -> &str {
@@ -298,7 +259,7 @@ impl Calling {
     ) -> Result<Response<ResponseBody>, Error> {
         let is_only = tries.as_ref().is_none_or(Tries::is_empty);
         let told = match failed.told {
-            Told::Response(response) if is_only && why.is_empty() => return Ok(response),
+            Told::Response(response) if is_only && why.is_empty() => return Ok(*response),
             told => told.into_error(self.path(), &failed.target),
         };
         let tries = tries.map(|mut tries| {
@@ -306,6 +267,49 @@ impl Calling {
             tries
         });
         Err(self.conclude(tries, told, why))
+    }
+}
+
+/// What came of an attempt, which its endpoint is judged by.
+fn judged(
+    attempt: Attempt,
+    sent: Result<Response<ResponseBody>, Broken>,
+) -> Result<Response<ResponseBody>, Failed> {
+    let member = Arc::clone(&attempt.member);
+    let failed = |class, code, pushback, told| Failed {
+        key: member.key(),
+        target: Arc::clone(member.transport.target()),
+        class,
+        code,
+        pushback,
+        told,
+    };
+    match sent {
+        Ok(mut response) => match status_of(response.headers()) {
+            None => {
+                let body = response.body_mut();
+                body.on_end(move |end| attempt.ended(end.code()));
+                Ok(response)
+            }
+            Some(Code::Ok) => {
+                attempt.ended(Code::Ok);
+                Ok(response)
+            }
+            Some(code) => {
+                attempt.ended(code);
+                let pushback = Pushback::read(response.headers());
+                let told = Told::Response(Box::new(response));
+                Err(failed(Class::Failed, code, pushback, told))
+            }
+        },
+        Err(Broken { error, class }) => {
+            let code = error.code().unwrap_or(Code::Unknown);
+            match class {
+                Class::Unsent => attempt.unsent(),
+                _ => attempt.ended(code),
+            }
+            Err(failed(class, code, None, Told::Error(error)))
+        }
     }
 }
 

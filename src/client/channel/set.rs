@@ -328,11 +328,11 @@ impl Channel {
 
     pub(crate) fn reload_tls(&self) -> Result<(), Error> {
         let snapshot = self.snapshot.load();
-        let tls = snapshot
+        let mut tls = snapshot
             .all
             .iter()
             .filter_map(|member| member.transport.subchannel.tls());
-        tls.map(|tls| tls.reload()).collect()
+        tls.try_for_each(|tls| tls.reload())
     }
 
     /// How many streams the peer of a lone endpoint takes at a time, if it says so.
