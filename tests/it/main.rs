@@ -69,6 +69,7 @@ mod recordings;
 mod reflection;
 mod replies;
 mod resilience;
+mod retries;
 mod schema;
 mod seed;
 mod seed_pool;
