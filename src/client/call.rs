@@ -126,7 +126,7 @@ macro_rules! builder {
             }
 
             /// Declares that the call may be made more than once with the effect of once: when it fails, it is made again as
-            /// the client's [`RetryPolicy`](crate::client::RetryPolicy) says, until its response has begun.
+            /// the client's [`RetryPolicy`](crate::client::RetryPolicy) says, until there is something to see of its response.
             ///
             /// A call that was certainly not processed is made again without this.
             pub fn idempotent(mut self) -> Self {
@@ -181,7 +181,8 @@ impl<T: Send + 'static> UnaryCall<T> {
     /// # Errors
     ///
     /// When the call could not be made, or ended with another status than `OK`.
-    pub async fn response(self) -> Result<Response<T>, Error> {
+    pub async fn response(mut self) -> Result<Response<T>, Error> {
+        self.settings.options.unary = true;
         let (response, telling) = (self.open)(self.settings).await?;
         let (metadata, mut replies, _) = response.into_parts();
         let only = only_message(&mut replies).await;

@@ -282,6 +282,7 @@ impl Client {
                 options: CallOptions {
                     compression: None,
                     idempotent: true,
+                    unary: false,
                     ..started.options
                 },
                 metadata: started.metadata.clone(),

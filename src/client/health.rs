@@ -52,7 +52,7 @@ impl Client {
         };
         let check = self.unary::<_, HealthCheckResponse>("/grpc.health.v1.Health/Check", request);
         // A server that refuses a compressed check would seem to have no health service.
-        Ok(match check.compress(None).idempotent().await?.status() {
+        Ok(match check.compress(None).await?.status() {
             Wire::Serving => ServingStatus::Serving,
             Wire::NotServing => ServingStatus::NotServing,
             Wire::Unknown | Wire::ServiceUnknown => ServingStatus::Unknown,

@@ -14,6 +14,8 @@ pub(crate) struct CallOptions {
     pub(crate) wait_for_ready: bool,
     /// The call may be made more than once with the effect of once.
     pub(crate) idempotent: bool,
+    /// Nobody sees anything of the response before it is there as a whole.
+    pub(crate) unary: bool,
     /// What the request is compressed with. (A request without options is compressed as the configuration says.)
     pub(crate) compression: Option<Compression>,
     /// When it has to have ended. (A request without one has what its headers say, or the configuration.)

@@ -4,13 +4,16 @@ use crate::client::about::About;
 use crate::client::link::Slot;
 use crate::client::timer::Timer;
 use crate::client::upload::Upload;
+use crate::error::Error;
 use crate::wire::Receive;
 use crate::wire::recode::{Recode, RecodeError};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{
+    collections::VecDeque,
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -26,6 +29,8 @@ pub struct ResponseBody {
     /// Gone once the last frame is out, so that a body that is kept holds up no [`close`](crate::Client::close).
     open: Option<Open>,
     about: About,
+    /// What has arrived and was not read.
+    arrived: VecDeque<Frame<Bytes>>,
     /// Told how it ended. Dropped untold, when the body is dropped before its end.
     on_end: Option<OnEnd>,
 }
@@ -71,8 +76,36 @@ impl ResponseBody {
         Self {
             open: Some(open),
             about,
+            arrived: VecDeque::new(),
             on_end: None,
         }
+    }
+
+    /// Waits until it is there as a whole, or as many bytes of it are.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks off before, or the deadline passes.
+    pub(crate) async fn arrive(&mut self, limit: usize) -> Result<(), Error> {
+        let mut bytes = 0;
+        while let Some(open) = &mut self.open
+            && bytes <= limit
+        {
+            match poll_fn(|cx| open.poll_frame(&self.about, cx)).await {
+                Some(Ok(frame)) if frame.is_data() => {
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                    self.arrived.push_back(frame);
+                }
+                Some(Ok(trailers)) => {
+                    self.arrived.push_back(trailers);
+                    self.open = None;
+                }
+                Some(Err(error)) => return Err(error),
+                // Whoever reads it is told so.
+                None => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     /// Tells how the response ends, after whom it told before.
@@ -93,10 +126,10 @@ impl Open {
         &mut self,
         about: &About,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         // A server that goes on sending does not keep the call alive.
         if self.timer.is_passed() {
-            return Poll::Ready(Some(Err(about.late("reading the response").into())));
+            return Poll::Ready(Some(Err(about.late("reading the response"))));
         }
         if let Poll::Ready(frame) = Pin::new(&mut self.receive).poll_frame(cx) {
             let failure = |error| {
@@ -105,12 +138,12 @@ impl Open {
                     RecodeError::Malformed(malformed) => about.malformed(&malformed),
                     RecodeError::Body(error) => about.failure(&error),
                 };
-                Status::from(own.unwrap_or_else(failure))
+                own.unwrap_or_else(failure)
             };
             return Poll::Ready(frame.map(|frame| frame.map_err(failure)));
         }
         ready!(self.timer.poll_passed(cx));
-        Poll::Ready(Some(Err(about.late("reading the response").into())))
+        Poll::Ready(Some(Err(about.late("reading the response"))))
     }
 }
 
@@ -123,10 +156,14 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Some(open) = &mut this.open else {
-            return Poll::Ready(None);
+        let frame = match (this.arrived.pop_front(), &mut this.open) {
+            (Some(frame), _) => Some(Ok(frame)),
+            (None, None) => return Poll::Ready(None),
+            (None, Some(open)) => {
+                let frame = ready!(open.poll_frame(&this.about, cx));
+                frame.map(|frame| frame.map_err(Status::from))
+            }
         };
-        let frame = ready!(open.poll_frame(&this.about, cx));
         let end = match &frame {
             Some(Ok(data)) if data.is_data() => return Poll::Ready(frame),
             Some(Ok(last)) => last.trailers_ref().map_or(End::Nothing, End::Trailers),
@@ -141,9 +178,8 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_none_or(|open| open.receive.is_end_stream())
+        let open = self.open.as_ref();
+        self.arrived.is_empty() && open.is_none_or(|open| open.receive.is_end_stream())
     }
 }
 

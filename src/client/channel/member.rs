@@ -113,7 +113,8 @@ impl Member {
     /// Whether it may yet take calls, without having failed since it last could.
     pub(super) fn is_hopeful(&self) -> bool {
         match self.is_connected() {
-            true => self.watches_health && self.health().health == Health::Unknown,
+            // It may have become ready since a snapshot was taken.
+            true => !self.watches_health || self.health().health != Health::NotServing,
             false => self.transport.subchannel.failure().is_none(),
         }
     }

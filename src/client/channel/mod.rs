@@ -2,13 +2,14 @@
 //!
 //! - `member`: one endpoint at work.
 //! - `snapshot`: all of them at one moment: what a call chooses from.
-//! - `set`: endpoints come and go, and become ready or not.
+//! - `set`: endpoints come and go; `arrange`: they become ready or not.
 //! - `choose`: which endpoint an attempt goes to.
 //! - `attempt`: one attempt of a call, and what its end says of its endpoint.
 //! - `tries`: the attempts of a call that failed, and how they are told.
 //! - `send`: a call, from its first attempt to its last; `hedge`: several attempts at the same time.
 //! - `watch`: the health of endpoints, watched.
 
+mod arrange;
 mod attempt;
 mod choose;
 mod hedge;

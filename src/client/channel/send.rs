@@ -5,12 +5,13 @@ use crate::client::channel::attempt::Attempt;
 use crate::client::channel::hedge;
 use crate::client::channel::set::Channel;
 use crate::client::channel::tries::Tries;
+use crate::client::connection::Patience;
 use crate::client::options::{CallOptions, Served};
 use crate::client::replay::Kept;
 use crate::client::response_body::{ResponseBody, status_of};
 use crate::client::retry::{Class, Course, Failure, Pushback, Verdict, Why};
 use crate::client::telemetry::CallTelemetry;
-use crate::client::transport::Broken;
+use crate::client::transport::{Broken, Transport};
 use crate::error::{Error, Kind};
 use http::{HeaderValue, Request, Response, request::Parts};
 use std::{
@@ -181,9 +182,7 @@ impl Calling {
             served.by(member.transport.target());
         }
         let body = self.kept.reader();
-        let sent = member
-            .transport
-            .send(parts, body, &self.options, attempt.patience);
+        let sent = self.answer(&member.transport, parts, body, attempt.patience);
         let sent = match self.channel.config.retry.attempt_timeout {
             None => sent.await,
             Some(limit) => {
@@ -192,6 +191,26 @@ impl Calling {
             }
         };
         judged(attempt, sent)
+    }
+
+    /// The response to a request. If the call may be made again, and nobody sees a part of the response before the whole, it is
+    /// the whole: one that breaks off is no response.
+    async fn answer(
+        &self,
+        transport: &Arc<Transport>,
+        parts: Parts,
+        body: Body,
+        patience: Patience,
+    ) -> Result<Response<ResponseBody>, Broken> {
+        let mut response = transport.send(parts, body, &self.options, patience).await?;
+        if self.options.unary && self.is_idempotent() {
+            let arrived = response.body_mut().arrive(self.channel.config.retry.buffer);
+            arrived.await.map_err(|error| Broken {
+                error,
+                class: Class::Failed,
+            })?;
+        }
+        Ok(response)
     }
 
     pub(super) fn path(&self) -> &str {

@@ -1,16 +1,15 @@
-//! Endpoints come and go, and become ready or not.
+//! Endpoints come and go.
 
 use crate::address::Address;
 use crate::client::balance::{Balance, Candidate as _};
 use crate::client::channel::member::Member;
 use crate::client::channel::snapshot::Snapshot;
 use crate::client::config::ClientConfig;
-use crate::client::connection::{ConnectionState, Report, Reporter, closed};
+use crate::client::connection::{ConnectionState, Reporter, closed};
 use crate::client::dice::Dice;
 use crate::client::events::{ClientEvent, EventLog};
 use crate::client::retry::Tokens;
 use crate::client::stats::{ClientStats, Totals};
-use crate::client::telemetry::{self, ConnectionEvent};
 use crate::client::transport::Transport;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
@@ -18,7 +17,7 @@ use crate::schema::MethodName;
 use arc_swap::ArcSwap;
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -34,7 +33,9 @@ pub(crate) struct Channel {
     set: Mutex<Set>,
     /// Counts the snapshots.
     pub(super) version: watch::Sender<u64>,
-    state: watch::Sender<ConnectionState>,
+    /// How often members were to be connected while somebody connects them.
+    pub(super) connecting: AtomicUsize,
+    pub(super) state: watch::Sender<ConnectionState>,
     pub(super) tokens: Option<Tokens>,
     pub(super) totals: Totals,
     pub(crate) events: EventLog,
@@ -47,12 +48,12 @@ pub(crate) struct Channel {
 type IsIdempotent = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 #[derive(Default)]
-struct Set {
-    members: Vec<Arc<Member>>,
+pub(super) struct Set {
+    pub(super) members: Vec<Arc<Member>>,
     /// Those that are taken out, and may have calls in flight.
     retired: Vec<Weak<Transport>>,
     next_key: u64,
-    is_closed: bool,
+    pub(super) is_closed: bool,
 }
 
 impl Channel {
@@ -73,6 +74,7 @@ impl Channel {
             dice: Dice::new(seed),
             set: Mutex::default(),
             version: watch::Sender::new(0),
+            connecting: AtomicUsize::new(0),
             state: watch::Sender::new(ConnectionState::Idle),
             totals: Totals::default(),
             events: EventLog::default(),
@@ -243,79 +245,8 @@ impl Channel {
         Err(Error::new(Kind::Config, text))
     }
 
-    fn set(&self) -> MutexGuard<'_, Set> {
+    pub(super) fn set(&self) -> MutexGuard<'_, Set> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What became of the connection of a member.
-    fn reported(self: &Arc<Self>, key: u64, report: Report) {
-        let member = self
-            .set()
-            .members
-            .iter()
-            .find(|member| member.key() == key)
-            .cloned();
-        let Some(member) = member else {
-            return;
-        };
-        let address = || member.endpoint.address.clone();
-        match report {
-            Report::Connected => {
-                member.counters.connected();
-                telemetry::connection(member.transport.target(), ConnectionEvent::Connected);
-                self.events.tell(ClientEvent::Connected(address()));
-                self.watch_health(&member);
-            }
-            Report::DialFailed { error, next } => {
-                member.counters.dial_failed();
-                telemetry::connection(member.transport.target(), ConnectionEvent::DialFailed);
-                self.events.tell(ClientEvent::DialFailed {
-                    address: address(),
-                    error,
-                    next,
-                });
-            }
-            Report::Lost { why, kind } => {
-                member.counters.lost();
-                telemetry::connection(member.transport.target(), ConnectionEvent::Lost(&kind));
-                self.unwatch_health(&member);
-                self.events.tell(ClientEvent::Lost {
-                    address: address(),
-                    why,
-                });
-            }
-            Report::State => {}
-        }
-        self.arrange();
-    }
-
-    /// Looks at all members anew, for the calls that come.
-    pub(super) fn arrange(&self) {
-        self.change(|_| Some(()));
-    }
-
-    /// Changes something that calls are chosen by, with what they were chosen by so far, while nobody else does. `None`,
-    /// when nothing is changed by it.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&Snapshot) -> Option<T>) -> Option<T> {
-        let watches_health = self.config.health.is_some();
-        let set = self.set();
-        let changed = Some(change(&self.snapshot.load())?);
-        let snapshot = match set.is_closed {
-            true => Snapshot::closed(&self.balance),
-            false => Snapshot::of(&set.members, &self.balance, watches_health),
-        };
-        let wanted = snapshot.wanted(self.balance.strategy(), watches_health);
-        let state = snapshot.state();
-        self.snapshot.store(Arc::new(snapshot));
-        self.state
-            .send_if_modified(|before| std::mem::replace(before, state) != state);
-        self.version.send_modify(|version| *version += 1);
-        drop(set);
-        for member in wanted {
-            // It reports at once, which leads back here.
-            member.transport.subchannel.keep_connected();
-        }
-        changed
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {

@@ -11,7 +11,8 @@ use tonic::Code;
 /// A request that the server provably did not process (it never left the client, its stream was refused, the connection said
 /// GOAWAY before it) is repeated whatever the method, outside `attempts` and `throttle`, until the call's deadline. Anything
 /// else may have been processed, so it is repeated only for calls that are declared idempotent, and as this policy says. No
-/// call is repeated once the response has begun. Its deadline spans all attempts.
+/// call is repeated once its caller could see something of the response: for a stream and a generated client that is its head,
+/// for a [`UnaryCall`](crate::client::UnaryCall) the whole of it. Its deadline spans all attempts.
 ///
 /// This is [gRPC's retry design](https://github.com/grpc/proposal/blob/master/A6-client-retries.md), with the numbers of its
 /// example as defaults.
@@ -42,7 +43,8 @@ pub struct RetryPolicy {
     /// The bytes of a request that are kept for a repetition. A larger one can only be made again before it is sent.
     /// Default: 1 MiB.
     pub buffer: usize,
-    /// How long one attempt may wait for its response to begin, so that a stalled server costs one attempt and not the call.
+    /// How long one attempt may wait for its response to begin, or to be there as a whole where a
+    /// [`UnaryCall`](crate::client::UnaryCall) is idempotent, so that a stalled server costs one attempt and not the call.
     /// Default: `None`, as long as the call.
     pub attempt_timeout: Option<Duration>,
     /// Whether an idempotent call is made several times at once. Default: `None`.
