@@ -203,9 +203,9 @@ async fn failed_dials_follow_the_backoff_and_waiters_and_newcomers_have_their_er
         );
         assert_eq!((pool.stats().dialling, pool.stats().waiting), (0, 0));
         failures += 1;
-        pass(SECOND / 2).await;
+        pass(5 * SECOND).await;
     }
-    assert!(failures >= 500, "{failures}: it fails at once");
+    assert!(failures >= 50, "{failures}: it fails at once");
     within(server.restart()).await;
     // Its next dial is within the longest wait.
     pass(145 * SECOND).await;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use h2::{Reason, client, server};
 use http::{HeaderMap, Request, Response};
 use rpcplugin_testkit::{Address, Client, Code, MockServer, Outcome, Stub, json};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 const SQUAWK: &str = "/echo.v1.Parrot/Squawk";
@@ -350,7 +351,9 @@ pub(crate) async fn raw_server(
 
 async fn call(address: &Address) -> rpcplugin_testkit::Error {
     let client = Client::connect(address).await.expect("a connection");
-    within(client.unary::<(), ()>("/a.B/C", ()).into_future())
+    // A refused stream is repeated until the deadline.
+    let call = client.unary::<(), ()>("/a.B/C", ());
+    within(call.timeout(Duration::from_secs(1)).into_future())
         .await
         .expect_err("the call fails")
 }
