@@ -186,7 +186,7 @@ async fn a_connection_that_is_lost_with_leases_on_it_serves_again_when_it_is_bac
 #[tokio::test(start_paused = true)]
 async fn failed_dials_follow_the_backoff_and_waiters_and_newcomers_have_their_error() {
     let server = memory().await;
-    let pool = pooling(&server).size(2).connect().await.unwrap();
+    let pool = patient(&server).size(2).connect().await.unwrap();
     within(server.kill().into_future()).await;
     until(|| closed(&pool).lost == 2).await;
     let address = server.address();
