@@ -20,6 +20,7 @@ mod config;
 mod connection;
 mod contract;
 mod deadlines;
+mod dials;
 mod failover;
 mod faults_barriers;
 mod faults_bytes;
