@@ -2,6 +2,7 @@
 
 use crate::client::about::About;
 use crate::client::link::Slot;
+use crate::client::telemetry::Counted;
 use crate::client::timer::Timer;
 use crate::client::upload::Upload;
 use crate::error::Error;
@@ -63,7 +64,7 @@ pub(crate) fn status_of(headers: &HeaderMap) -> Option<Code> {
 
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) receive: Recode<Receive>,
+    pub(crate) receive: Recode<Counted<Receive>>,
     pub(crate) timer: Timer,
     pub(crate) upload: Upload,
     pub(crate) _slot: Slot,

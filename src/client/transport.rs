@@ -10,6 +10,7 @@ use crate::client::options::CallOptions;
 use crate::client::response_body::{Open, ResponseBody};
 use crate::client::retry::{Class, classify};
 use crate::client::secure::Tls;
+use crate::client::telemetry::{Counted, Traffic};
 use crate::client::timer::Timer;
 use crate::client::tls::ClientTls;
 use crate::client::upload::Upload;
@@ -110,6 +111,7 @@ impl Transport {
         body: tonic::body::Body,
         options: &CallOptions,
         patience: Patience,
+        traffic: &Traffic,
     ) -> Result<http::Response<ResponseBody>, Broken> {
         let about = About::new(parts.uri.path(), self.target(), options);
         let negotiation = Negotiation::open(&mut parts.headers, options.compression);
@@ -131,7 +133,8 @@ impl Transport {
         let (response, stream) = sent.map_err(|error| self.untaken(&link, error, &about))?;
         link.mark_used();
         let id = response.stream_id();
-        let upload = Upload::start(Recode::compress(body, negotiation.request), stream)
+        let body = Counted::new(Recode::compress(body, negotiation.request), traffic.sent());
+        let upload = Upload::start(body, stream)
             .await
             .map_err(|status| unrepeatable(about.upload(status)))?;
 
@@ -153,8 +156,9 @@ impl Transport {
         let encoding = negotiation.response(&mut parts.headers);
         let encoding =
             encoding.map_err(|unknown| unrepeatable(about.unknown_encoding(&unknown)))?;
+        let receive = Counted::new(Receive::new(stream), traffic.received());
         let open = Open {
-            receive: Recode::decompress(Receive::new(stream), encoding, self.message_limit),
+            receive: Recode::decompress(receive, encoding, self.message_limit),
             timer,
             upload,
             _slot: slot,

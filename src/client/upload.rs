@@ -1,5 +1,6 @@
 //! The request's messages on their way.
 
+use crate::client::telemetry::Counted;
 use crate::panics::caught_async;
 use crate::wire::recode::Recode;
 use crate::wire::send::{Pump, Stopped};
@@ -23,7 +24,7 @@ pub(crate) struct Upload {
 impl Upload {
     /// A unary request is sent on the spot; a stream goes on in a task of its own.
     pub(crate) async fn start(
-        body: Recode<tonic::body::Body>,
+        body: Counted<Recode<tonic::body::Body>>,
         stream: SendStream<Bytes>,
     ) -> Result<Self, Status> {
         let failure: Arc<OnceLock<Status>> = Arc::default();

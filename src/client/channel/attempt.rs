@@ -5,7 +5,7 @@ use crate::client::channel::set::Channel;
 use crate::client::connection::Patience;
 use crate::client::ejection::{self, Ejection};
 use crate::client::events::ClientEvent;
-use crate::client::telemetry::AttemptTelemetry;
+use crate::client::telemetry::{AttemptTelemetry, Traffic};
 use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 use tonic::Code;
@@ -43,6 +43,11 @@ impl Attempt {
             is_probe,
             is_open: true,
         }
+    }
+
+    /// Where its messages are counted.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.telemetry.traffic()
     }
 
     /// It ended with this code.

@@ -8,10 +8,10 @@ use crate::client::response_body::ResponseBody;
 use crate::client::retry::{Course, Hedge, Pushback, RetryPolicy, Verdict, Why};
 use crate::error::Error;
 use http::Response;
-use std::{panic, sync::Arc};
+use std::{panic, sync::Arc, time::Duration};
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 type Answer = Result<Response<ResponseBody>, Failed>;
@@ -30,7 +30,8 @@ pub(super) async fn run(call: Calling, hedge: Hedge) -> Result<Response<Response
         tries: Tries::new(began),
         flying: JoinSet::new(),
         sent: 0,
-        next: Some(began + hedge.delay),
+        next: began.checked_add(hedge.delay),
+        is_over: false,
         hedge,
         call: Arc::new(call),
     };
@@ -40,23 +41,34 @@ pub(super) async fn run(call: Calling, hedge: Hedge) -> Result<Response<Response
         match hedging.wait().await {
             Some(Ok(response)) => {
                 hedging.call.kept.commit();
-                hedging.call.telemetry.repeated(0, 0, hedging.sent - 1);
                 return Ok(response);
             }
             Some(Err(failed)) => {
-                if let Some(why) = hedging.weigh(&failed) {
-                    let why = if hedging.sent > 1 {
-                        why.to_string()
-                    } else {
-                        String::new()
-                    };
-                    return hedging.call.give_up(Some(hedging.tries), failed, &why);
+                if hedging.flying.is_empty() && failed.is_final(hedging.is_lone()) {
+                    return hedging.call.give_up(Some(hedging.tries), failed, "");
                 }
+                let pause = match hedging.weigh(&failed) {
+                    Ok(pause) => pause,
+                    Err(why) => {
+                        let is_only = hedging.tries.is_empty() && hedging.sent <= 1;
+                        let why = if is_only {
+                            String::new()
+                        } else {
+                            why.to_string()
+                        };
+                        return hedging.call.give_up(Some(hedging.tries), failed, &why);
+                    }
+                };
                 let call = &hedging.call;
                 let told = failed.told.into_error(call.path(), &failed.target);
                 hedging.tries.push(failed.key, &failed.target, told);
                 if hedging.flying.is_empty() {
+                    let failed_at = Instant::now();
+                    if !pause.is_zero() {
+                        sleep_until(failed_at + pause).await;
+                    }
                     let next = hedging.first().await?;
+                    hedging.call.telemetry.waited(failed_at.elapsed());
                     hedging.start(next);
                 }
             }
@@ -71,9 +83,12 @@ struct Hedging {
     course: Course,
     tries: Tries,
     flying: JoinSet<Answer>,
+    /// Attempts that may have been processed.
     sent: u32,
-    /// When another attempt is made; `None`, when no other is.
+    /// When another attempt is made beside those in flight; `None`, when no other is.
     next: Option<Instant>,
+    /// No other is, whatever becomes of those in flight.
+    is_over: bool,
 }
 
 impl Hedging {
@@ -90,6 +105,10 @@ impl Hedging {
                 Err(call.conclude(Some(tries), error, ""))
             }
         }
+    }
+
+    fn is_lone(&self) -> bool {
+        self.call.channel.snapshot.load().is_lone()
     }
 
     fn start(&mut self, attempt: Attempt) {
@@ -133,38 +152,56 @@ impl Hedging {
             .choose_now(&self.tries, &call.options, call.path())
         {
             call.channel.totals.hedged();
+            call.telemetry.hedged();
             self.start(attempt);
         }
     }
 
-    /// What follows a failed attempt: why the call has failed with it, or that it goes on.
-    fn weigh(&mut self, failed: &Failed) -> Option<Why> {
+    /// What follows a failed attempt: why the call has failed with it, or how long it pauses when no other is in flight.
+    fn weigh(&mut self, failed: &Failed) -> Result<Duration, Why> {
         let call = &self.call;
-        let tokens = call.channel.tokens.as_ref();
         let failure = call.failure(failed);
-        let verdict = self.course.next(
-            &failure,
-            tokens,
-            call.left(),
-            true,
-            call.channel.dice.roll(),
-        );
-        match verdict {
-            Verdict::Again { .. } => {
-                let after = match failed.pushback {
-                    Some(Pushback::After(delay)) => delay,
-                    _ => std::time::Duration::ZERO,
-                };
-                if self.next.is_some() {
-                    self.next = Instant::now().checked_add(after);
-                }
-                None
+        let (tokens, dice) = (call.channel.tokens.as_ref(), call.channel.dice.roll());
+        let has_others = call.has_others(&self.tries, failed.key);
+        let left = call.left();
+        // The deadline is held against the pause that is made: the policy's backoff is not.
+        let verdict = self.course.next(&failure, tokens, None, has_others, dice);
+        let pause = match verdict {
+            Verdict::Again {
+                after,
+                transparent: true,
+            } => {
+                call.telemetry.retried(true);
+                call.channel.totals.retried(true);
+                self.sent -= 1;
+                after
             }
-            Verdict::GiveUp(why @ (Why::Code | Why::Committed | Why::NotIdempotent)) => Some(why),
-            Verdict::GiveUp(why) => {
-                self.next = None;
-                self.flying.is_empty().then_some(why)
+            Verdict::Again { .. } => match failed.pushback {
+                Some(Pushback::After(delay)) => delay,
+                _ => Duration::ZERO,
+            },
+            Verdict::GiveUp(why @ (Why::Code | Why::Committed | Why::NotIdempotent)) => {
+                return Err(why);
             }
+            Verdict::GiveUp(why) => return self.wait_for_others(why),
+        };
+        if left.is_some_and(|left| pause >= left) {
+            return self.wait_for_others(Why::TooLate);
+        }
+        if !self.is_over && self.sent < self.hedge.attempts {
+            self.next = Instant::now().checked_add(pause);
+        }
+        Ok(pause)
+    }
+
+    /// No other attempt is made: those in flight are the last.
+    fn wait_for_others(&mut self, why: Why) -> Result<Duration, Why> {
+        self.is_over = true;
+        self.next = None;
+        if self.flying.is_empty() {
+            Err(why)
+        } else {
+            Ok(Duration::ZERO)
         }
     }
 }

@@ -5,13 +5,12 @@ use crate::client::channel::attempt::Attempt;
 use crate::client::channel::hedge;
 use crate::client::channel::set::Channel;
 use crate::client::channel::tries::Tries;
-use crate::client::connection::Patience;
 use crate::client::options::{CallOptions, Served};
 use crate::client::replay::Kept;
 use crate::client::response_body::{ResponseBody, status_of};
 use crate::client::retry::{Class, Course, Failure, Pushback, Verdict, Why};
 use crate::client::telemetry::CallTelemetry;
-use crate::client::transport::{Broken, Transport};
+use crate::client::transport::Broken;
 use crate::error::{Error, Kind};
 use http::{HeaderValue, Request, Response, request::Parts};
 use std::{
@@ -110,31 +109,28 @@ impl Calling {
         let mut course = Course::new(&channel.config.retry);
         let mut tries: Option<Tries> = None;
         let began = Instant::now();
-        let mut transparents = 0;
+        let mut failed_at: Option<Instant> = None;
         loop {
             let chosen = channel.choose(tries.as_ref(), &self.options, self.path());
             let attempt = match chosen.await {
                 Ok(attempt) => attempt,
                 Err(error) => return Err(self.conclude(tries, error, "")),
             };
+            if let Some(failed_at) = failed_at {
+                self.telemetry.waited(failed_at.elapsed());
+            }
             let failed = match self.attempt(attempt, course.previous_attempts()).await {
                 Ok(response) => {
                     self.kept.commit();
-                    self.telemetry
-                        .repeated(course.previous_attempts(), transparents, 0);
                     return Ok(response);
                 }
                 Err(failed) => failed,
             };
             let tried = tries.get_or_insert_with(|| Tries::new(began));
-            let has_others = {
-                let snapshot = channel.snapshot.load();
-                if failed.is_final(snapshot.is_lone()) {
-                    return self.give_up(tries, failed, "");
-                }
-                let mut others = snapshot.ready.iter();
-                others.any(|other| other.key() != failed.key && !tried.has(other.key()))
-            };
+            if failed.is_final(channel.snapshot.load().is_lone()) {
+                return self.give_up(tries, failed, "");
+            }
+            let has_others = self.has_others(tried, failed.key);
             let failure = self.failure(&failed);
             let left = self.left();
             let tokens = channel.tokens.as_ref();
@@ -151,7 +147,8 @@ impl Calling {
                         path = self.path(), target = %failed.target, code = ?failed.code, ?after, transparent, "again"
                     );
                     channel.totals.retried(transparent);
-                    transparents += u32::from(transparent);
+                    self.telemetry.retried(transparent);
+                    failed_at = Some(Instant::now());
                     tried.push(
                         failed.key,
                         &failed.target,
@@ -182,7 +179,7 @@ impl Calling {
             served.by(member.transport.target());
         }
         let body = self.kept.reader();
-        let sent = self.answer(&member.transport, parts, body, attempt.patience);
+        let sent = self.answer(&attempt, parts, body);
         let sent = match self.channel.config.retry.attempt_timeout {
             None => sent.await,
             Some(limit) => {
@@ -197,12 +194,14 @@ impl Calling {
     /// the whole: one that breaks off is no response.
     async fn answer(
         &self,
-        transport: &Arc<Transport>,
+        attempt: &Attempt,
         parts: Parts,
         body: Body,
-        patience: Patience,
     ) -> Result<Response<ResponseBody>, Broken> {
-        let mut response = transport.send(parts, body, &self.options, patience).await?;
+        let transport = &attempt.member.transport;
+        let (patience, traffic) = (attempt.patience, attempt.traffic());
+        let sent = transport.send(parts, body, &self.options, patience, &traffic);
+        let mut response = sent.await?;
         if self.options.unary && self.is_idempotent() {
             let arrived = response.body_mut().arrive(self.channel.config.retry.buffer);
             arrived.await.map_err(|error| Broken {
@@ -235,6 +234,13 @@ impl Calling {
             idempotent: self.is_idempotent(),
             repeatable: self.kept.is_repeatable(),
         }
+    }
+
+    /// Whether an endpoint takes calls that this one has not tried.
+    pub(super) fn has_others(&self, tries: &Tries, failed: u64) -> bool {
+        let has = |key| key == failed || tries.has(key);
+        let snapshot = self.channel.snapshot.load();
+        snapshot.ready.iter().any(|other| !has(other.key()))
     }
 
     pub(super) fn left(&self) -> Option<Duration> {
@@ -334,7 +340,7 @@ fn judged(
 
 impl Failed {
     /// Whether there is nowhere else to go: a single endpoint that cannot be reached, or a deadline that has passed.
-    fn is_final(&self, is_lone: bool) -> bool {
+    pub(super) fn is_final(&self, is_lone: bool) -> bool {
         match &self.told {
             Told::Error(error) if self.class == Class::Unsent => {
                 error.is_timeout() || (is_lone && error.is_connect())

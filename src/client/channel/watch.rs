@@ -8,6 +8,7 @@ use crate::client::health_policy::Verdict;
 use crate::client::monitor::monitor;
 use crate::client::options::CallOptions;
 use crate::client::response_body::ResponseBody;
+use crate::client::telemetry::Traffic;
 use crate::client::transport::Transport;
 use http::{Request, Response};
 use std::{
@@ -82,7 +83,8 @@ impl Service<Request<Body>> for Direct {
             let transport = transport.ok_or_else(|| Status::cancelled("the client is gone"))?;
             let (mut parts, body) = request.into_parts();
             let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
-            let sent = transport.send(parts, body, &options, Patience::Now);
+            let traffic = Traffic::of_nobody();
+            let sent = transport.send(parts, body, &options, Patience::Now, &traffic);
             sent.await.map_err(|broken| broken.error.into())
         })
     }
