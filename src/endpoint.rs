@@ -20,6 +20,11 @@ pub struct Endpoint {
     /// Its share of the calls with [`Strategy::Weighted`](crate::Strategy::Weighted), beside the weights of the others. One of
     /// weight 0 gets calls only while no other can. Default: 1.
     pub weight: u32,
+    /// Endpoints of the least priority take the calls; those of the next while none of these can, and so on, as the priorities
+    /// of [SRV records](https://www.rfc-editor.org/rfc/rfc2782) have it. Default: 0.
+    pub priority: u32,
+    /// What else is known of it, such as the tags of a Consul service. A client makes nothing of them. Default: none.
+    pub tags: Vec<String>,
     /// The name that its certificate must have, and that is the authority of its calls, if it is not that of the address or of
     /// [`ClientTls::server_name`](crate::ClientTls::server_name). Default: `None`.
     pub tls_name: Option<String>,
@@ -42,6 +47,20 @@ impl Endpoint {
         self
     }
 
+    /// The lower it is, the sooner it takes calls.
+    #[must_use]
+    pub fn priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// What else is known of it.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// The name that its certificate must have.
     #[must_use]
     pub fn tls_name(mut self, name: impl Into<String>) -> Self {
@@ -55,6 +74,8 @@ impl From<Address> for Endpoint {
         Self {
             address,
             weight: 1,
+            priority: 0,
+            tags: Vec::new(),
             tls_name: None,
         }
     }

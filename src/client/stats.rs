@@ -11,7 +11,7 @@ use tonic::Code;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// The endpoints that there are, in their order.
+    /// The endpoints that there are, by priority, and in their order.
     pub endpoints: Vec<EndpointStats>,
     /// Calls that were begun.
     pub calls: u64,

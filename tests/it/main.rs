@@ -61,6 +61,7 @@ mod pool_connections;
 mod pool_faults;
 mod pool_leases;
 mod pool_probe;
+mod priorities;
 mod probe;
 mod process;
 mod python;

@@ -182,10 +182,6 @@ pub(crate) struct Candidates<M> {
 }
 
 impl<M> Candidates<M> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> slice::Iter<'_, Arc<M>> {
         self.members.iter()
     }

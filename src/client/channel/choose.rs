@@ -77,7 +77,7 @@ impl Channel {
                 return lone.transport.subchannel.ready(patience).await.map(drop);
             }
             let is_empty = snapshot.all.is_empty() && self.config.wait_for_endpoints;
-            if !snapshot.ready.is_empty() || (is_empty && !patiently) {
+            if snapshot.takers().next().is_some() || (is_empty && !patiently) {
                 return Ok(());
             }
             if !patiently && !snapshot.all.iter().any(|member| member.is_hopeful()) {
@@ -117,10 +117,7 @@ impl Channel {
         {
             return Choice::Take(Attempt::start(self, member, patience, true, path));
         }
-        let picked = self
-            .balance
-            .pick(&snapshot.ready, now, |member| has(member));
-        if let Some(member) = picked {
+        if let Some(member) = snapshot.pick(&self.balance, now, has) {
             return Choice::Take(Attempt::start(
                 self,
                 Arc::clone(member),

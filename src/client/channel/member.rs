@@ -18,7 +18,10 @@ use tokio::{task::AbortHandle, time::Instant};
 pub(super) struct Member {
     key: u64,
     pub(super) endpoint: Endpoint,
+    /// What may be told anew while it is connected.
     weight: AtomicU32,
+    priority: AtomicU32,
+    tags: Mutex<Vec<String>>,
     pub(super) transport: Arc<Transport>,
     pub(super) load: Load,
     pub(super) counters: Counters,
@@ -45,6 +48,8 @@ impl Member {
         Self {
             key,
             weight: AtomicU32::new(endpoint.weight),
+            priority: AtomicU32::new(endpoint.priority),
+            tags: Mutex::new(endpoint.tags.clone()),
             endpoint,
             transport: Arc::new(transport),
             load: Load::new(Instant::now()),
@@ -55,15 +60,34 @@ impl Member {
         }
     }
 
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Ordering::Relaxed);
+    /// Whether it stays what it is when it is told like this: what cannot change is how it is reached.
+    pub(super) fn is_reached_as(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint.address == endpoint.address && self.endpoint.tls_name == endpoint.tls_name
+    }
+
+    /// It is told anew.
+    pub(super) fn retell(&self, endpoint: Endpoint) {
+        self.weight.store(endpoint.weight, Ordering::Relaxed);
+        self.priority.store(endpoint.priority, Ordering::Relaxed);
+        *self.tags() = endpoint.tags;
+    }
+
+    fn tags(&self) -> MutexGuard<'_, Vec<String>> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn priority(&self) -> u32 {
+        self.priority.load(Ordering::Relaxed)
     }
 
     /// The endpoint as it is now.
     pub(super) fn endpoint(&self) -> Endpoint {
-        self.endpoint
-            .clone()
-            .weight(self.weight.load(Ordering::Relaxed))
+        Endpoint {
+            weight: self.weight.load(Ordering::Relaxed),
+            priority: self.priority(),
+            tags: self.tags().clone(),
+            ..self.endpoint.clone()
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -240,7 +240,7 @@ impl Calling {
     pub(super) fn has_others(&self, tries: &Tries, failed: u64) -> bool {
         let has = |key| key == failed || tries.has(key);
         let snapshot = self.channel.snapshot.load();
-        snapshot.ready.iter().any(|other| !has(other.key()))
+        snapshot.takers().any(|other| !has(other.key()))
     }
 
     pub(super) fn left(&self) -> Option<Duration> {

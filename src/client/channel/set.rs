@@ -16,6 +16,7 @@ use crate::error::{Error, Kind};
 use crate::schema::MethodName;
 use arc_swap::ArcSwap;
 use std::{
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
     time::Duration,
@@ -118,26 +119,37 @@ impl Channel {
     /// Exactly these from now on. Those that stay keep their connections; those that go finish their calls.
     pub(crate) fn set_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Result<(), Error> {
         self.edit(|members, channel, next_key| {
-            let mut wanted: Vec<Arc<Member>> = Vec::with_capacity(endpoints.len());
-            for endpoint in endpoints {
-                let twice = |member: &&Arc<Member>| member.endpoint.address == endpoint.address;
-                if wanted.iter().any(|member| twice(&member)) {
+            let by_address =
+                |member: &Arc<Member>| (member.endpoint.address.clone(), Arc::clone(member));
+            let known: HashMap<_, _> = members.iter().map(by_address).collect();
+            let mut given = HashSet::with_capacity(endpoints.len());
+            for endpoint in &endpoints {
+                if !given.insert(&endpoint.address) {
                     let text = format!("{} is given as an endpoint twice", endpoint.address);
                     return Err(Error::new(Kind::Config, text));
                 }
-                let same = members
-                    .iter()
-                    .find(|member| twice(member) && member.endpoint.tls_name == endpoint.tls_name);
-                wanted.push(match same {
-                    Some(member) => {
-                        member.set_weight(endpoint.weight);
-                        Arc::clone(member)
-                    }
-                    None => {
-                        *next_key += 1;
-                        Arc::new(channel.member(endpoint, *next_key)?)
-                    }
-                });
+            }
+            drop(given);
+            let mut told = Vec::new();
+            let mut wanted: Vec<Arc<Member>> = Vec::with_capacity(endpoints.len());
+            for endpoint in endpoints {
+                let same = known.get(&endpoint.address);
+                wanted.push(
+                    match same.filter(|member| member.is_reached_as(&endpoint)) {
+                        Some(member) => {
+                            told.push((Arc::clone(member), endpoint));
+                            Arc::clone(member)
+                        }
+                        None => {
+                            *next_key += 1;
+                            Arc::new(channel.member(endpoint, *next_key)?)
+                        }
+                    },
+                );
+            }
+            // Now that nothing is wrong with any of them.
+            for (member, endpoint) in told {
+                member.retell(endpoint);
             }
             Ok(wanted)
         })
@@ -182,18 +194,14 @@ impl Channel {
         let wanted = wanted(&set.members, self, &mut next_key)?;
         set.next_key = next_key;
         let before = std::mem::replace(&mut set.members, wanted);
-        let is_in = |members: &[Arc<Member>], member: &Arc<Member>| {
-            members.iter().any(|other| other.key() == member.key())
+        let keys = |members: &[Arc<Member>]| -> HashSet<u64> {
+            members.iter().map(|member| member.key()).collect()
         };
-        let (stay, gone): (Vec<_>, Vec<_>) = before
-            .into_iter()
-            .partition(|member| is_in(&set.members, member));
-        let new: Vec<_> = set
-            .members
-            .iter()
-            .filter(|member| !is_in(&stay, member))
-            .cloned()
-            .collect();
+        let (were, are) = (keys(&before), keys(&set.members));
+        let is_new = |member: &&Arc<Member>| !were.contains(&member.key());
+        let new: Vec<_> = set.members.iter().filter(is_new).cloned().collect();
+        let is_gone = |member: &Arc<Member>| !are.contains(&member.key());
+        let gone: Vec<_> = before.into_iter().filter(is_gone).collect();
         set.retired.retain(|transport| transport.strong_count() > 0);
         let retired = gone.iter().map(|member| Arc::downgrade(&member.transport));
         set.retired.extend(retired);

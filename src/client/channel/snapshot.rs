@@ -10,9 +10,10 @@ use tokio::time::Instant;
 /// The endpoints at one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
+    /// By priority.
     pub(super) all: Vec<Arc<Member>>,
-    /// Those that take calls.
-    pub(super) ready: Candidates<Member>,
+    /// Those that take calls, by priority: the first of them do.
+    ready: Vec<Candidates<Member>>,
     /// When the first of those that are ejected may be tried.
     pub(super) probe_at: Option<Instant>,
     pub(super) is_closed: bool,
@@ -24,6 +25,8 @@ impl Snapshot {
         let serves =
             |member: &Arc<Member>| !watches_health || member.health().health == Health::Serving;
         let is_lone = members.len() == 1;
+        let mut members = members.to_vec();
+        members.sort_by_key(|member| member.priority());
         // A lone endpoint is dialled by its calls.
         let up = members
             .iter()
@@ -39,11 +42,31 @@ impl Snapshot {
             (ready, due.min())
         };
         Self {
-            all: members.to_vec(),
-            ready: balance.arrange(ready),
+            ready: tiers(&ready)
+                .map(|tier| balance.arrange(tier.to_vec()))
+                .collect(),
+            all: members,
             probe_at,
             is_closed: false,
         }
+    }
+
+    /// One that takes a call; `None`, if nobody does. An endpoint that this call has tried is taken only when there is no
+    /// other, of any priority.
+    pub(super) fn pick(
+        &self,
+        balance: &Balance,
+        now: Instant,
+        is_tried: impl Fn(&Member) -> bool,
+    ) -> Option<&Arc<Member>> {
+        let has_untried = |tier: &&Candidates<Member>| tier.iter().any(|member| !is_tried(member));
+        let tier = self.ready.iter().find(has_untried);
+        balance.pick(tier.or_else(|| self.ready.first())?, now, is_tried)
+    }
+
+    /// Those that take calls, or would if the others did not.
+    pub(super) fn takers(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.ready.iter().flat_map(|tier| tier.iter())
     }
 
     pub(super) fn closed(balance: &Balance) -> Self {
@@ -59,7 +82,7 @@ impl Snapshot {
 
     /// Whether another than this one takes calls.
     pub(super) fn has_other(&self, member: &Member) -> bool {
-        self.ready.iter().any(|other| other.key() != member.key())
+        self.takers().any(|other| other.key() != member.key())
     }
 
     /// The state of all connections together, as gRPC has it.
@@ -83,15 +106,30 @@ impl Snapshot {
         if self.is_lone() && !watches_health {
             return Vec::new();
         }
-        if strategy != Strategy::First {
+        if strategy != Strategy::First && tiers(&self.all).nth(1).is_none() {
             return self.all.clone();
         }
-        // In order: the first that is of use, and the next that is, so that it is there when the first fails.
-        let of_use = |member: &Arc<Member>| {
-            member.is_hopeful() || self.ready.iter().any(|ready| ready.key() == member.key())
+        let of_use = |member: &Arc<Member>| member.is_hopeful() && !member.breaker().is_ejected();
+        let mut wanted = Vec::new();
+        let mut useful = 0;
+        let alone = |tier: &[Arc<Member>]| match strategy {
+            Strategy::First => 1,
+            _ => tier.len().max(1),
         };
-        let mut useful = (1..).zip(&self.all).filter(|(_, member)| of_use(member));
-        let upto = useful.nth(1).map_or(self.all.len(), |(upto, _)| upto);
-        self.all[..upto].to_vec()
+        // In order: the first tier that is of use, and the next that is, so that it is there when the first fails. With `First`
+        // each member is a tier.
+        for tier in tiers(&self.all).flat_map(|tier| tier.chunks(alone(tier))) {
+            wanted.extend_from_slice(tier);
+            useful += usize::from(tier.iter().any(of_use));
+            if useful == 2 {
+                break;
+            }
+        }
+        wanted
     }
+}
+
+/// Members that are in the order of their priorities, by these.
+fn tiers(members: &[Arc<Member>]) -> impl Iterator<Item = &[Arc<Member>]> {
+    members.chunk_by(|one, next| one.priority() == next.priority())
 }
