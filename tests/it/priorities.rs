@@ -142,11 +142,7 @@ async fn first_dials_a_third_server_when_one_of_two_is_ejected() {
     }
     // It takes five failures in a row to be ejected.
     assert!(failed >= 1);
-    assert_eq!(
-        takers(&cluster, &client).await.len(),
-        1 + 2,
-        "probes included"
-    );
+    assert!(takers(&cluster, &client).await.contains(&2));
 }
 
 #[tokio::test]
