@@ -11,7 +11,7 @@ use crate::client::timer::Timer;
 use crate::client::token::Held;
 use crate::error::Error;
 use http::{HeaderMap, Request, Response, request::Parts};
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 use tonic::{Code, body::Body};
 
 /// Carries calls to the servers of a client, each with the client's token if it has one.
@@ -118,7 +118,7 @@ impl Attempt<'_> {
         body: Body,
     ) -> Result<(Response<ResponseBody>, bool), Error> {
         let mut timer = Timer::new(self.options.deadline);
-        let held = timer.limit(self.token()).await;
+        let held = timer.limit(pin!(self.token())).await;
         let held = held.ok_or_else(|| self.about.late("waiting for a token"))??;
         let key = self.credentials.key().clone();
         parts.headers.insert(key, held.value);

@@ -7,7 +7,7 @@ use crate::client::timer::{Deadline, Timer};
 use crate::wire::{status, timeout};
 use bytes::Bytes;
 use http::HeaderMap;
-use std::{future::pending, time::Duration};
+use std::{future::pending, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tonic::{
     Code, Extensions, Request, Status, body::Body, client::GrpcService, codegen::StdError,
@@ -104,14 +104,14 @@ where
         let (policy, request) = (self.policy, self.request(None));
         let late = || Some(late("Watch", policy.timeout));
         let mut timer = Timer::new(Some(Deadline::after(Some(policy.timeout))));
-        let Some(opened) = timer.limit(self.client.watch(request)).await else {
+        let Some(opened) = timer.limit(pin!(self.client.watch(request))).await else {
             return late();
         };
         let mut answers = match opened {
             Ok(response) => response.into_inner(),
             Err(status) => return failure("Watch", &status),
         };
-        let Some(mut answer) = timer.limit(answers.message()).await else {
+        let Some(mut answer) = timer.limit(pin!(answers.message())).await else {
             return late();
         };
         loop {
@@ -145,7 +145,7 @@ where
         let (policy, request) = (self.policy, self.request(Some(self.policy.timeout)));
         let mut timer = Timer::new(Some(Deadline::after(Some(policy.timeout))));
         let late = || late("Check", policy.timeout);
-        match timer.limit(self.client.check(request)).await {
+        match timer.limit(pin!(self.client.check(request))).await {
             Some(Ok(response)) => Ok(verdict(response.into_inner(), policy)),
             Some(Err(status)) => match status.code() {
                 Code::NotFound => Ok(Verdict::not_serving(stranger(policy))),

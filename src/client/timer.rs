@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -51,8 +51,9 @@ impl Timer {
     }
 
     /// `None`, when the deadline comes first.
-    pub(crate) async fn limit<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
+    ///
+    /// The future is pinned by the caller, so that it is not there twice in the caller's.
+    pub(crate) async fn limit<F: Future>(&mut self, mut future: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll_passed(cx).map(|()| None),

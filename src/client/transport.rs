@@ -26,7 +26,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::Body;
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 /// Carries calls to one endpoint.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Transport {
         let negotiation = Negotiation::open(&mut parts.headers, options.compression);
         let mut timer = Timer::new(options.deadline);
 
-        let ready = timer.limit(self.subchannel.ready(patience)).await;
+        let ready = timer.limit(pin!(self.subchannel.ready(patience))).await;
         let ready = ready.ok_or_else(|| about.late("waiting for a connection"));
         let (mut link, slot) = ready.and_then(|ready| ready).map_err(unsent)?;
         if timer.is_passed() {
@@ -138,7 +138,7 @@ impl Transport {
             .await
             .map_err(|status| unrepeatable(about.upload(status)))?;
 
-        let response = timer.limit(response).await;
+        let response = timer.limit(pin!(response)).await;
         let response =
             response.ok_or_else(|| unknown(about.late("waiting for the response headers")))?;
         let response = response.map_err(|error| match upload.failure() {

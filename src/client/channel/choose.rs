@@ -31,12 +31,20 @@ impl Channel {
         options: &CallOptions,
         path: &str,
     ) -> Result<Attempt, Error> {
-        // The common case, without the subscription.
+        // The common case, without the subscription, and without its state in the future of every call.
         match self.look(tries, options, path) {
-            Choice::Fail(error) => return Err(error),
-            Choice::Take(attempt) => return Ok(attempt),
-            Choice::Wait => {}
+            Choice::Fail(error) => Err(error),
+            Choice::Take(attempt) => Ok(attempt),
+            Choice::Wait => Box::pin(self.wait_for_choice(tries, options, path)).await,
         }
+    }
+
+    async fn wait_for_choice(
+        self: &Arc<Self>,
+        tries: Option<&Tries>,
+        options: &CallOptions,
+        path: &str,
+    ) -> Result<Attempt, Error> {
         let mut version = self.version.subscribe();
         loop {
             version.borrow_and_update();

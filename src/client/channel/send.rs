@@ -10,14 +10,16 @@ use crate::client::replay::Kept;
 use crate::client::response_body::{ResponseBody, status_of};
 use crate::client::retry::{Class, Course, Failure, Pushback, Verdict, Why};
 use crate::client::telemetry::CallTelemetry;
+use crate::client::timer::{Deadline, Timer};
 use crate::client::transport::Broken;
 use crate::error::{Error, Kind};
 use http::{HeaderValue, Request, Response, request::Parts};
 use std::{
+    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status, body::Body};
 use tracing::Instrument as _;
 
@@ -51,16 +53,13 @@ impl Channel {
         let span = telemetry.span.clone();
         let hedge = call.channel.config.retry.hedge;
         let answered = match hedge.filter(|_| call.is_idempotent()) {
-            Some(hedge) => hedge::run(call, hedge).instrument(span).await,
+            Some(hedge) => Box::pin(hedge::run(call, hedge)).instrument(span).await,
             None => call.run().instrument(span).await,
         };
         match answered {
-            Ok(mut response) => {
-                match status_of(response.headers()) {
-                    Some(code) => telemetry.ended(code),
-                    None => response
-                        .body_mut()
-                        .on_end(move |end| telemetry.ended(end.code())),
+            Ok(response) => {
+                if let Some(code) = status_of(response.headers()) {
+                    telemetry.ended(code);
                 }
                 Ok(response)
             }
@@ -104,7 +103,7 @@ pub(super) enum Told {
 
 impl Calling {
     /// One attempt after the other.
-    async fn run(self) -> Result<Response<ResponseBody>, Error> {
+    async fn run(&self) -> Result<Response<ResponseBody>, Error> {
         let channel = &self.channel;
         let mut course = Course::new(&channel.config.retry);
         let mut tries: Option<Tries> = None;
@@ -179,15 +178,15 @@ impl Calling {
             served.by(member.transport.target());
         }
         let body = self.kept.reader();
-        let sent = self.answer(&attempt, parts, body);
-        let sent = match self.channel.config.retry.attempt_timeout {
-            None => sent.await,
-            Some(limit) => {
-                let late = || self.late(member.transport.target(), limit);
-                timeout(limit, sent).await.unwrap_or_else(|_| Err(late()))
-            }
-        };
-        judged(attempt, sent)
+        let limit = self.channel.config.retry.attempt_timeout;
+        let mut timer = Timer::new(limit.map(|limit| Deadline::after(Some(limit))));
+        let sent = timer.limit(pin!(self.answer(&attempt, parts, body))).await;
+        let late = || self.late(member.transport.target(), limit.unwrap_or_default());
+        judged(
+            attempt,
+            &self.telemetry,
+            sent.unwrap_or_else(|| Err(late())),
+        )
     }
 
     /// The response to a request. If the call may be made again, and nobody sees a part of the response before the whole, it is
@@ -298,6 +297,7 @@ impl Calling {
 /// What came of an attempt, which its endpoint is judged by.
 fn judged(
     attempt: Attempt,
+    telemetry: &Arc<CallTelemetry>,
     sent: Result<Response<ResponseBody>, Broken>,
 ) -> Result<Response<ResponseBody>, Failed> {
     let member = Arc::clone(&attempt.member);
@@ -312,8 +312,12 @@ fn judged(
     match sent {
         Ok(mut response) => match status_of(response.headers()) {
             None => {
-                let body = response.body_mut();
-                body.on_end(move |end| attempt.ended(end.code()));
+                // If the call goes on with this response, it ends with it.
+                let telemetry = Arc::clone(telemetry);
+                response.body_mut().on_end(move |end| {
+                    attempt.ended(end.code());
+                    telemetry.ended(end.code());
+                });
                 Ok(response)
             }
             Some(Code::Ok) => {

@@ -227,7 +227,7 @@ impl Shared {
 
     pub(super) fn connected(&self, link: Link) {
         self.change(|inner| {
-            if matches!(inner.slot, Slot::Connecting(id) if id == link.id) {
+            if matches!(inner.slot, Slot::Connecting(id) if id == link.id()) {
                 tracing::debug!(address = %self.settings.address, "connected");
                 // The settings have arrived, which is what resets the backoff, unless the last connections were in vain.
                 inner.failures = inner.fruitless.saturating_sub(1);
@@ -285,7 +285,7 @@ impl Shared {
             let Slot::Ready(link) = &inner.slot else {
                 return;
             };
-            if link.id == id {
+            if link.id() == id {
                 let link = link.clone();
                 self.gone(inner, link, loss);
             }
@@ -298,7 +298,7 @@ impl Shared {
         let Slot::Ready(link) = &mut inner.slot else {
             return;
         };
-        if link.id != id {
+        if link.id() != id {
             return;
         }
         let Poll::Ready(Err(error)) = link.requests.poll_ready(cx) else {
@@ -311,7 +311,7 @@ impl Shared {
     /// Whether calls are in flight on the connection `id`.
     pub(super) fn has_calls(&self, id: u64) -> bool {
         match &self.lock().slot {
-            Slot::Ready(link) if link.id == id => link.has_calls(),
+            Slot::Ready(link) if link.id() == id => link.has_calls(),
             // It is going away, and has calls to its end.
             _ => true,
         }
@@ -356,7 +356,7 @@ impl Shared {
             let address = &self.settings.address;
             let text = format!("{address} accepts connections and ends them before any call");
             let error = dial::connect_error(text).caused_by(last.loss.into_cause());
-            self.failed(inner, error, last.link.dialled);
+            self.failed(inner, error, last.link.dialled());
         }
     }
 }

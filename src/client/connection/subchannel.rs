@@ -9,7 +9,7 @@ use crate::client::keepalive::Keepalive;
 use crate::client::link::{Link, Slot};
 use crate::client::secure::Tls;
 use crate::error::{Error, Kind};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
@@ -84,6 +84,20 @@ impl Subchannel {
     ///
     /// Cancel safe: the dial goes on in its own task, for the next caller.
     pub(crate) async fn ready(&self, patience: Patience) -> Result<(Link, Slot), Error> {
+        // The common case, without a state of its own in the future of every call.
+        let now = poll_fn(|cx| {
+            Poll::Ready(match self.shared.next(patience, false) {
+                Next::Try(mut link) => link.slot_now(cx).map(|slot| (link, slot)),
+                _ => None,
+            })
+        });
+        match now.await {
+            Some(ready) => Ok(ready),
+            None => Box::pin(self.wait_ready(patience)).await,
+        }
+    }
+
+    async fn wait_ready(&self, patience: Patience) -> Result<(Link, Slot), Error> {
         let mut state = None;
         let mut waited = false;
         loop {
@@ -93,11 +107,8 @@ impl Subchannel {
                     let Ok(slot) = link.slot().await else {
                         continue;
                     };
-                    match link.requests.clone().ready().await {
-                        Ok(requests) => {
-                            link.requests = requests;
-                            return Ok((link, slot));
-                        }
+                    match poll_fn(|cx| link.requests.poll_ready(cx)).await {
+                        Ok(()) => return Ok((link, slot)),
                         // It went away, or is going: nothing was sent, so another connection will do.
                         Err(error) => self.lost(&link, error),
                     }
@@ -122,7 +133,7 @@ impl Subchannel {
 
     /// Gives up a link whose connection takes no more streams.
     pub(crate) fn lost(&self, link: &Link, error: h2::Error) {
-        self.shared.lost(link.id, Loss::Failed(error));
+        self.shared.lost(link.id(), Loss::Failed(error));
     }
 
     /// Takes no more calls. Those in flight go on.
