@@ -77,7 +77,7 @@ impl ClientConfig {
         })?;
         let strategy = vars.value("STRATEGY")?;
         let strategy = strategy.map(|name| {
-            name.parse().map_err(|error: Error| {
+            name.trim().parse().map_err(|error: Error| {
                 Error::new(Kind::Config, format!("{}: {error}", vars.name("STRATEGY")))
             })
         });

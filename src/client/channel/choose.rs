@@ -95,7 +95,7 @@ impl Channel {
         }
     }
 
-    /// An attempt at an endpoint that takes one now, and that this call has not tried.
+    /// An attempt at an endpoint that takes one now, at one that this call has not tried if there is one.
     pub(super) fn choose_now(
         self: &Arc<Self>,
         tries: &Tries,
@@ -103,7 +103,7 @@ impl Channel {
         path: &str,
     ) -> Option<Attempt> {
         match self.look(Some(tries), options, path) {
-            Choice::Take(attempt) if !tries.has(attempt.member.key()) => Some(attempt),
+            Choice::Take(attempt) => Some(attempt),
             _ => None,
         }
     }

@@ -20,23 +20,22 @@ type Answer = Result<Response<ResponseBody>, Failed>;
 /// another attempt whenever the delay has passed without a response, and at once when one has failed in a way that is
 /// repeated. The first response is taken, and all other attempts are dropped.
 pub(super) async fn run(call: Calling, hedge: Hedge) -> Result<Response<ResponseBody>, Error> {
-    let began = Instant::now();
     let policy = RetryPolicy {
         attempts: hedge.attempts.max(1),
         ..call.channel.config.retry.clone()
     };
     let mut hedging = Hedging {
         course: Course::new(&policy),
-        tries: Tries::new(began),
+        tries: Tries::new(Instant::now()),
         flying: JoinSet::new(),
         sent: 0,
-        next: began.checked_add(hedge.delay),
-        is_over: false,
+        idle_since: None,
+        next: None,
+        stopped: None,
         hedge,
         call: Arc::new(call),
     };
-    let first = hedging.first().await?;
-    hedging.start(first);
+    hedging.begin().await?;
     loop {
         match hedging.wait().await {
             Some(Ok(response)) => {
@@ -44,34 +43,15 @@ pub(super) async fn run(call: Calling, hedge: Hedge) -> Result<Response<Response
                 return Ok(response);
             }
             Some(Err(failed)) => {
-                if hedging.flying.is_empty() && failed.is_final(hedging.is_lone()) {
-                    return hedging.call.give_up(Some(hedging.tries), failed, "");
+                if let Some(why) = hedging.weigh(&failed) {
+                    let call = Arc::clone(&hedging.call);
+                    return call.give_up(Some(hedging.tries), failed, &why);
                 }
-                let pause = match hedging.weigh(&failed) {
-                    Ok(pause) => pause,
-                    Err(why) => {
-                        let is_only = hedging.tries.is_empty() && hedging.sent <= 1;
-                        let why = if is_only {
-                            String::new()
-                        } else {
-                            why.to_string()
-                        };
-                        return hedging.call.give_up(Some(hedging.tries), failed, &why);
-                    }
-                };
                 let call = &hedging.call;
                 let told = failed.told.into_error(call.path(), &failed.target);
                 hedging.tries.push(failed.key, &failed.target, told);
-                if hedging.flying.is_empty() {
-                    let failed_at = Instant::now();
-                    if !pause.is_zero() {
-                        sleep_until(failed_at + pause).await;
-                    }
-                    let next = hedging.first().await?;
-                    hedging.call.telemetry.waited(failed_at.elapsed());
-                    hedging.start(next);
-                }
             }
+            None if hedging.flying.is_empty() => hedging.begin().await?,
             None => hedging.another(),
         }
     }
@@ -83,32 +63,36 @@ struct Hedging {
     course: Course,
     tries: Tries,
     flying: JoinSet<Answer>,
-    /// Attempts that may have been processed.
+    /// Those that were certainly not processed do not count.
     sent: u32,
-    /// When another attempt is made beside those in flight; `None`, when no other is.
+    /// Since when none is in flight.
+    idle_since: Option<Instant>,
+    /// When another attempt is made; `None`, when no other is.
     next: Option<Instant>,
-    /// No other is, whatever becomes of those in flight.
-    is_over: bool,
+    /// Why no other is made, whatever becomes of those in flight.
+    stopped: Option<Why>,
 }
 
 impl Hedging {
     /// An attempt to begin with, or to go on with when none is in flight.
-    async fn first(&mut self) -> Result<Attempt, Error> {
+    async fn begin(&mut self) -> Result<(), Error> {
         let call = &self.call;
         let chosen = call
             .channel
             .choose(Some(&self.tries), &call.options, call.path());
         match chosen.await {
-            Ok(attempt) => Ok(attempt),
+            Ok(attempt) => {
+                if let Some(since) = self.idle_since.take() {
+                    call.telemetry.waited(since.elapsed());
+                }
+                self.start(attempt);
+                Ok(())
+            }
             Err(error) => {
                 let tries = std::mem::replace(&mut self.tries, Tries::new(Instant::now()));
                 Err(call.conclude(Some(tries), error, ""))
             }
         }
-    }
-
-    fn is_lone(&self) -> bool {
-        self.call.channel.snapshot.load().is_lone()
     }
 
     fn start(&mut self, attempt: Attempt) {
@@ -117,16 +101,26 @@ impl Hedging {
         self.flying
             .spawn(async move { call.attempt(attempt, previous).await });
         self.sent += 1;
-        if self.sent >= self.hedge.attempts {
-            self.next = None;
-        }
+        self.plan(self.hedge.delay);
+    }
+
+    /// Another attempt is made then, if it may be.
+    fn plan(&mut self, after: Duration) {
+        let may_follow = self.stopped.is_none() && self.sent < self.hedge.attempts;
+        self.next = may_follow
+            .then(|| Instant::now().checked_add(after))
+            .flatten();
     }
 
     /// The next answer; `None`, when it is time for another attempt.
     async fn wait(&mut self) -> Option<Answer> {
         let joined = match self.next {
-            None => self.flying.join_next().await,
+            Some(at) if self.flying.is_empty() => {
+                sleep_until(at).await;
+                return None;
+            }
             Some(at) => timeout_at(at, self.flying.join_next()).await.ok()?,
+            None => self.flying.join_next().await,
         };
         match joined? {
             Ok(answer) => Some(answer),
@@ -137,7 +131,7 @@ impl Hedging {
 
     /// One more attempt beside those in flight, if anybody takes it and the request is there as a whole.
     fn another(&mut self) {
-        self.next = Instant::now().checked_add(self.hedge.delay);
+        self.plan(self.hedge.delay);
         let call = &self.call;
         let allowed = call
             .channel
@@ -157,51 +151,67 @@ impl Hedging {
         }
     }
 
-    /// What follows a failed attempt: why the call has failed with it, or how long it pauses when no other is in flight.
-    fn weigh(&mut self, failed: &Failed) -> Result<Duration, Why> {
+    /// What follows a failed attempt: why the call has failed with it, or that it goes on.
+    fn weigh(&mut self, failed: &Failed) -> Option<String> {
+        if self.flying.is_empty() {
+            self.idle_since = Some(Instant::now());
+        }
+        let (is_lone, has_others) = self.call.others(failed, &self.tries);
+        if self.flying.is_empty() && failed.is_final(is_lone) {
+            return Some(String::new());
+        }
         let call = &self.call;
-        let failure = call.failure(failed);
-        let (tokens, dice) = (call.channel.tokens.as_ref(), call.channel.dice.roll());
-        let has_others = call.has_others(&self.tries, failed.key);
-        let left = call.left();
-        // The deadline is held against the pause that is made: the policy's backoff is not.
+        let (tokens, failure) = (call.channel.tokens.as_ref(), call.failure(failed));
+        let dice = call.channel.dice.roll();
         let verdict = self.course.next(&failure, tokens, None, has_others, dice);
-        let pause = match verdict {
-            Verdict::Again {
-                after,
-                transparent: true,
-            } => {
-                call.telemetry.retried(true);
-                call.channel.totals.retried(true);
-                self.sent -= 1;
-                after
+        let why = match verdict {
+            Verdict::Again { after, transparent } if self.stopped.is_none() => {
+                // The waits of the policy are for those that refuse; hedging has its own.
+                let after = match failed.pushback {
+                    Some(Pushback::After(delay)) => delay,
+                    _ if transparent => after,
+                    _ => Duration::ZERO,
+                };
+                if call.left().is_none_or(|left| after < left) {
+                    self.go_on(after, transparent);
+                    return None;
+                }
+                Why::TooLate
             }
-            Verdict::Again { .. } => match failed.pushback {
-                Some(Pushback::After(delay)) => delay,
-                _ => Duration::ZERO,
-            },
+            Verdict::Again { .. } => Why::Exhausted,
             Verdict::GiveUp(why @ (Why::Code | Why::Committed | Why::NotIdempotent)) => {
-                return Err(why);
+                return Some(self.explain(why));
             }
-            Verdict::GiveUp(why) => return self.wait_for_others(why),
+            Verdict::GiveUp(why) => why,
         };
-        if left.is_some_and(|left| pause >= left) {
-            return self.wait_for_others(Why::TooLate);
+        self.next = None;
+        let why = *self.stopped.get_or_insert(why);
+        if !self.flying.is_empty() {
+            return None;
         }
-        if !self.is_over && self.sent < self.hedge.attempts {
-            self.next = Instant::now().checked_add(pause);
+        if why == Why::Throttled {
+            self.call.channel.totals.throttled();
         }
-        Ok(pause)
+        Some(self.explain(why))
     }
 
-    /// No other attempt is made: those in flight are the last.
-    fn wait_for_others(&mut self, why: Why) -> Result<Duration, Why> {
-        self.is_over = true;
-        self.next = None;
-        if self.flying.is_empty() {
-            Err(why)
-        } else {
-            Ok(Duration::ZERO)
+    /// The next attempt is made after that.
+    fn go_on(&mut self, after: Duration, transparent: bool) {
+        if transparent {
+            self.sent -= 1;
+        }
+        if transparent || self.flying.is_empty() {
+            self.call.channel.totals.retried(transparent);
+            self.call.telemetry.retried(transparent);
+        }
+        self.plan(after);
+    }
+
+    /// Why there is no other attempt, where that is not plain.
+    fn explain(&self, why: Why) -> String {
+        match why {
+            Why::Code if self.sent <= 1 => String::new(),
+            why => why.to_string(),
         }
     }
 }

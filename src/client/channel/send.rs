@@ -126,10 +126,10 @@ impl Calling {
                 Err(failed) => failed,
             };
             let tried = tries.get_or_insert_with(|| Tries::new(began));
-            if failed.is_final(channel.snapshot.load().is_lone()) {
+            let (is_lone, has_others) = self.others(&failed, tried);
+            if failed.is_final(is_lone) {
                 return self.give_up(tries, failed, "");
             }
-            let has_others = self.has_others(tried, failed.key);
             let failure = self.failure(&failed);
             let left = self.left();
             let tokens = channel.tokens.as_ref();
@@ -235,11 +235,12 @@ impl Calling {
         }
     }
 
-    /// Whether an endpoint takes calls that this one has not tried.
-    pub(super) fn has_others(&self, tries: &Tries, failed: u64) -> bool {
-        let has = |key| key == failed || tries.has(key);
+    /// Whether there is one endpoint and no other, and whether there is one that takes calls and was not tried.
+    pub(super) fn others(&self, failed: &Failed, tries: &Tries) -> (bool, bool) {
+        let has = |key| key == failed.key || tries.has(key);
         let snapshot = self.channel.snapshot.load();
-        snapshot.takers().any(|other| !has(other.key()))
+        let untried = snapshot.takers().any(|other| !has(other.key()));
+        (snapshot.is_lone(), untried)
     }
 
     pub(super) fn left(&self) -> Option<Duration> {

@@ -157,15 +157,27 @@ impl Channel {
 
     /// One more, or the one that there is with another weight or name.
     pub(crate) fn add_endpoint(self: &Arc<Self>, endpoint: Endpoint) -> Result<(), Error> {
-        let mut endpoints = self.endpoints();
-        match endpoints
-            .iter_mut()
-            .find(|known| known.address == endpoint.address)
-        {
-            Some(known) => *known = endpoint,
-            None => endpoints.push(endpoint),
-        }
-        self.set_endpoints(endpoints)
+        self.edit(|members, channel, next_key| {
+            let mut wanted = members.to_vec();
+            let is_same = |member: &Arc<Member>| member.endpoint.address == endpoint.address;
+            let known = members.iter().position(is_same);
+            let same = known.map(|known| &members[known]);
+            let member = match same.filter(|member| member.is_reached_as(&endpoint)) {
+                Some(member) => {
+                    member.retell(endpoint);
+                    Arc::clone(member)
+                }
+                None => {
+                    *next_key += 1;
+                    Arc::new(channel.member(endpoint, *next_key)?)
+                }
+            };
+            match known {
+                Some(known) => wanted[known] = member,
+                None => wanted.push(member),
+            }
+            Ok(wanted)
+        })
     }
 
     /// One less. Whether there was such a one.
