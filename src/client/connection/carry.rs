@@ -73,7 +73,10 @@ async fn drive(
         .map(|(told, pong)| Pings::new(told, pong));
     poll_fn(|cx| {
         if let Poll::Ready(ended) = pin!(&mut connection).poll(cx) {
-            return Poll::Ready(ended.err().map_or(Loss::Closed, Loss::Failed));
+            // To `h2` a good-bye with nothing in flight is an end like any other.
+            let farewell = || shared.upgrade()?.farewell(id, cx);
+            let error = ended.err().or_else(farewell);
+            return Poll::Ready(error.map_or(Loss::Closed, Loss::Failed));
         }
         let Some(shared) = shared.upgrade() else {
             return Poll::Pending;

@@ -308,6 +308,17 @@ impl Shared {
         self.lost(id, Loss::Failed(error));
     }
 
+    /// The server's good-bye on the connection `id`, if it has said one.
+    pub(super) fn farewell(&self, id: u64, cx: &mut Context<'_>) -> Option<h2::Error> {
+        match &mut self.lock().slot {
+            Slot::Ready(link) if link.id == id => match link.requests.poll_ready(cx) {
+                Poll::Ready(Err(error)) => Some(error).filter(h2::Error::is_go_away),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether calls are in flight on the connection `id`.
     pub(super) fn has_calls(&self, id: u64) -> bool {
         match &self.lock().slot {
