@@ -76,6 +76,8 @@ impl Drop for CallTelemetry {
 /// One attempt of a call, until it has ended.
 #[derive(Debug)]
 pub(crate) struct AttemptTelemetry {
+    /// That of its call: whoever sees its end may be outside.
+    span: Span,
     measured: measure::Attempt,
 }
 
@@ -83,8 +85,14 @@ impl AttemptTelemetry {
     pub(crate) fn begin(path: &str, target: &str) -> Self {
         tracing::trace!(path, target, "attempt");
         Self {
+            span: Span::none(),
             measured: measure::Attempt::begin(path, target),
         }
+    }
+
+    /// It is one of this call, in whose span its end is told.
+    pub(crate) fn inside(&mut self, call: &CallTelemetry) {
+        self.span = call.span.clone();
     }
 
     /// Where its messages are counted.
@@ -93,7 +101,9 @@ impl AttemptTelemetry {
     }
 
     pub(crate) fn ended(&self, code: Code) {
-        tracing::trace!(code = status::name(code), "the attempt has ended");
+        let code_name = status::name(code);
+        self.span
+            .in_scope(|| tracing::trace!(code = code_name, "the attempt has ended"));
         self.measured.ended(code);
     }
 }

@@ -48,12 +48,14 @@ mod front_door;
 mod grpcio;
 mod grpcio_tls;
 mod health;
+mod health_sockets;
 mod hedging;
 mod hostile;
 mod idempotency;
 mod journal;
 mod json;
 mod judges;
+mod keepalive;
 mod kill;
 mod lifecycle;
 mod load;
@@ -91,6 +93,9 @@ mod stubs;
 mod support;
 #[cfg(feature = "system-roots")]
 mod system_roots;
+mod telemetry;
+#[cfg(feature = "metrics")]
+mod telemetry_metrics;
 mod tls;
 mod tls_changes;
 mod verification;

@@ -22,7 +22,7 @@ pub(super) struct Attempt {
     /// Whether it tries an endpoint that is ejected.
     is_probe: bool,
     is_open: bool,
-    telemetry: AttemptTelemetry,
+    pub(super) telemetry: AttemptTelemetry,
 }
 
 impl Attempt {

@@ -5,6 +5,7 @@ use crate::client::connection::ConnectionState;
 use crate::client::ejection::Breaker;
 use crate::client::health_policy::{Health, Verdict};
 use crate::client::stats::{Counters, EndpointStats};
+use crate::client::telemetry::{self, ConnectionEvent};
 use crate::client::transport::Transport;
 use crate::endpoint::Endpoint;
 use std::sync::{
@@ -131,6 +132,14 @@ impl Member {
         let before = std::mem::replace(&mut self.watched().task, task);
         if let Some(before) = before {
             before.abort();
+        }
+    }
+
+    /// It takes no more calls. Its connection, of which nothing more is reported, closes with the last of them.
+    pub(super) fn retire(&self) {
+        if self.transport.subchannel.retire() {
+            let shut = ConnectionEvent::Lost("subchannel shutdown");
+            telemetry::connection(self.transport.target(), shut);
         }
     }
 

@@ -164,9 +164,10 @@ impl Calling {
     /// One attempt at one endpoint. The response is that of a call that was processed.
     pub(super) async fn attempt(
         &self,
-        attempt: Attempt,
+        mut attempt: Attempt,
         previous: u32,
     ) -> Result<Response<ResponseBody>, Failed> {
+        attempt.telemetry.inside(&self.telemetry);
         let mut parts = self.parts.clone();
         if previous > 0 {
             parts

@@ -226,7 +226,7 @@ impl Channel {
         }
         self.arrange();
         for member in gone {
-            member.transport.subchannel.retire();
+            member.retire();
             self.events
                 .tell(ClientEvent::EndpointRemoved(member.endpoint()));
         }
@@ -315,9 +315,19 @@ impl Channel {
             closing.spawn(async move { transport.subchannel.close(grace).await });
         }
         for member in &members {
+            member.retire();
             self.unwatch_health(member);
         }
         while closing.join_next().await.is_some() {}
+    }
+}
+
+/// A response that is still read keeps its connection, which takes no more calls.
+impl Drop for Channel {
+    fn drop(&mut self) {
+        for member in &self.set().members {
+            member.retire();
+        }
     }
 }
 

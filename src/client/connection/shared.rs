@@ -169,15 +169,21 @@ impl Shared {
         }
     }
 
-    /// No more calls, and nothing more is dialled.
-    pub(super) fn shut(&self) {
+    /// No more calls, and nothing more is dialled. Whether there was a connection.
+    pub(super) fn shut(&self) -> bool {
         self.change(|inner| {
-            if let Slot::Ready(link) = &inner.slot {
+            let link = match &inner.slot {
+                Slot::Ready(link) => Some(link),
+                _ => None,
+            };
+            if let Some(link) = link {
                 link.close();
             }
+            let was_ready = link.is_some();
             // Without a handle to send requests, `h2` closes the connection after its last stream.
             self.set(inner, Slot::Shutdown);
-        });
+            was_ready
+        })
     }
 
     pub(super) fn take_tasks(&self) -> JoinSet<()> {
@@ -311,7 +317,7 @@ impl Shared {
     /// The server's good-bye on the connection `id`, if it has said one.
     pub(super) fn farewell(&self, id: u64, cx: &mut Context<'_>) -> Option<h2::Error> {
         match &mut self.lock().slot {
-            Slot::Ready(link) if link.id == id => match link.requests.poll_ready(cx) {
+            Slot::Ready(link) if link.id() == id => match link.requests.poll_ready(cx) {
                 Poll::Ready(Err(error)) => Some(error).filter(h2::Error::is_go_away),
                 _ => None,
             },

@@ -136,9 +136,9 @@ impl Subchannel {
         self.shared.lost(link.id(), Loss::Failed(error));
     }
 
-    /// Takes no more calls. Those in flight go on.
-    pub(crate) fn retire(&self) {
-        self.shared.shut();
+    /// Takes no more calls. Those in flight go on. Whether there was a connection.
+    pub(crate) fn retire(&self) -> bool {
+        self.shared.shut()
     }
 
     /// Takes no more calls, and returns when those in flight have ended; after the grace they are cut. A second call waits
