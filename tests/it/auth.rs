@@ -94,6 +94,7 @@ async fn a_thousand_calls_wait_for_one_login() {
     }
     assert_eq!(server.calls_to(LOGIN).len(), 1);
     assert_eq!(server.calls_to("Process").len(), 1000);
+    assert_eq!(server.connections(), 1);
 }
 
 /// The first of the waiting calls is the one that began the login.

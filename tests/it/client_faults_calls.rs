@@ -1,11 +1,10 @@
 //! More of `client_faults.rs`: the faults 15, 22 and 23, which are of calls.
 
-use crate::client_probe::{answering_cluster, balanced, failures, get, passing, ready};
-use crate::faults_probe::until;
+use crate::client_probe::{answering_cluster, balanced, eventually, failures, get, passing, ready};
 use crate::support::{Transport, within};
 use pretty_assertions::assert_eq;
-use rpcplugin_testkit::client::{ClientEvent, Ejection, EndpointCounts, RetryPolicy};
-use rpcplugin_testkit::{Client, Code, Fault, Outcome, Status, Strategy, Stub, json};
+use rpcplugin_testkit::client::{Backoff, ClientEvent, Ejection, EndpointCounts, RetryPolicy};
+use rpcplugin_testkit::{Call, Client, Code, Fault, Outcome, Reply, Status, Stub, json};
 use std::{collections::HashSet, time::Duration};
 
 const MS: Duration = Duration::from_millis(1);
@@ -52,15 +51,19 @@ async fn only_what_may_be_repeated_is_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_failed_everywhere_tells_each_cause_and_calls_begin_at_any_server() {
     let cluster = answering_cluster(3).await;
-    let client = ready(balanced(&cluster).strategy(Strategy::First)).await;
-    let causes = [
-        Status::unavailable("full"),
-        Status::unavailable("starting"),
-        Status::failed_precondition("no such account"),
-    ];
-    for (server, cause) in cluster.iter().zip(causes) {
-        server.inject(Fault::status(cause).method("Get"));
-    }
+    let retry = RetryPolicy::default();
+    let backoff = Backoff {
+        jitter: 0.0,
+        ..retry.backoff
+    };
+    let client = ready(balanced(&cluster).retry(retry.backoff(backoff))).await;
+    cluster.mount(
+        Stub::method("Get")
+            .reply(Reply::status(Code::Unavailable, "full"))
+            .then(Reply::status(Code::Unavailable, "starting"))
+            .then(Reply::status(Code::FailedPrecondition, "no such account"))
+            .priority(1),
+    );
     let call = client.call("Get", json!({})).idempotent();
     let error = within(call.into_future()).await.unwrap_err();
     let told = error.status().unwrap();
@@ -68,12 +71,15 @@ async fn a_call_that_failed_everywhere_tells_each_cause_and_calls_begin_at_any_s
         (told.code(), told.message()),
         (Code::FailedPrecondition, "no such account")
     );
-    let [one, two, three] = [0, 1, 2].map(|at| cluster[at].address().to_string());
+    let calls = cluster.calls_to("Get");
+    let at: Vec<_> = calls.iter().map(Call::server_address).collect();
+    assert_eq!(at.iter().collect::<HashSet<_>>().len(), 3);
     assert_eq!(
         error.to_string(),
         format!(
-            "/rpcplugin.v1.Plugin/Call failed after 3 attempts:\n  {one} after 0.0ns: UNAVAILABLE: full\n  \
-             {two} after 0.0ns: UNAVAILABLE: starting\n  {three} after 0.0ns: FAILED_PRECONDITION: no such account"
+            "/rpcplugin.v1.Plugin/Call failed after 3 attempts:\n  {} after 0.0ns: UNAVAILABLE: full\n  \
+             {} after 100.0ms: UNAVAILABLE: starting\n  {} after 300.0ms: FAILED_PRECONDITION: no such account",
+            at[0], at[1], at[2]
         )
     );
 
@@ -98,6 +104,8 @@ async fn a_call_that_failed_everywhere_tells_each_cause_and_calls_begin_at_any_s
 async fn a_call_that_is_dropped_is_not_repeated_and_leaves_nothing() {
     let cluster = answering_cluster(3).await;
     let client = ready(balanced(&cluster)).await;
+    // The look-up of methods ends when it knows enough.
+    let before = total(&client, |counts| counts.cancelled);
     let held = cluster.inject(Fault::hold().method("Get"));
     let calling = tokio::spawn(client.call("Get", json!({})).idempotent().into_future());
     within(held.hit()).await;
@@ -108,16 +116,15 @@ async fn a_call_that_is_dropped_is_not_repeated_and_leaves_nothing() {
     held.remove();
 
     // Nor between two attempts.
-    let full = cluster.inject(Fault::status(Status::unavailable("full")).method("Get"));
+    cluster.inject(Fault::status(Status::unavailable("full")).method("Get"));
     let calling = tokio::spawn(client.call("Get", json!({})).idempotent().into_future());
-    // The others are tried at once, the next wait is for the clock.
-    within(full.wait_for_hits(3)).await;
+    eventually(|| client.stats().retries == 1).await;
     calling.abort();
     within(calling).await.unwrap_err();
 
     passing(60_000 * MS).await;
-    assert_eq!(cluster.calls_to("Get").len(), 1 + 3);
-    assert_eq!(total(&client, |counts| counts.cancelled), 1);
+    assert_eq!(cluster.calls_to("Get").len(), 1 + 1);
+    assert_eq!(total(&client, |counts| counts.cancelled) - before, 1);
     let endpoints = client.stats().endpoints;
     assert!(endpoints.iter().all(|one| one.in_flight == 0));
 }
@@ -172,9 +179,9 @@ async fn one_of_sixty_four_callers_tries_an_endpoint_that_was_ejected() {
             .collect();
         let open = if round == 0 { 1 } else { 0 };
         let ended = || calls.iter().filter(|call| call.is_finished()).count();
-        until(|| ended() == 64 - open).await;
-        within(held.hit()).await;
-        assert_eq!((held.hits(), held.held()), (1, 1));
+        eventually(|| ended() == 64 - open).await;
+        eventually(|| held.held() == 1).await;
+        assert_eq!(held.hits(), 1);
         assert_eq!(ejected(&client), [true, false, false]);
     }
     held.open();
@@ -252,7 +259,7 @@ async fn successes_failures_and_calls_that_never_left_are_counted_apart() {
     let long = || tokio::spawn(client.call("Long", json!({})).into_future());
     let dropped = [long(), long()];
     within(held.hit()).await;
-    until(|| dropped.iter().any(|call| call.is_finished())).await;
+    eventually(|| dropped.iter().any(|call| call.is_finished())).await;
     for call in dropped {
         call.abort();
         drop(within(call).await);

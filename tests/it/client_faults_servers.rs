@@ -1,11 +1,13 @@
 //! More of `client_faults.rs`: the faults 16 to 18, which are of servers that are down when a client connects, and later.
 
 use crate::client_probe::{
-    STRATEGIES, answering_cluster, balanced, connect, connected, get, lost, passing, ready,
+    STRATEGIES, answering_cluster, balanced, connect, connected, eventually, get, lost, passing,
+    ready,
 };
-use crate::faults_probe::{Make, alone};
+use crate::faults_probe::Make;
 use crate::support::within;
 use pretty_assertions::assert_eq;
+use rpcplugin_testkit::client::Backoff;
 use rpcplugin_testkit::{Address, Code, Fault, MockCluster, Status, Strategy, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,7 +60,7 @@ async fn connecting_in_vain_takes_one_timeout_and_leaves_nothing() {
             continue;
         }
         let cluster = answering_cluster(3).await;
-        cluster.inject(Fault::silence());
+        let silence = cluster.inject(Fault::silence());
         let began = Instant::now();
         let builder = balanced(&cluster)
             .strategy(strategy)
@@ -70,12 +72,13 @@ async fn connecting_in_vain_takes_one_timeout_and_leaves_nothing() {
         });
         let expected = format!("no endpoint takes calls:{}", expected.collect::<String>());
         assert_eq!(error.to_string(), expected);
+        silence.remove();
         for server in &cluster {
-            alone(server).await;
+            eventually(|| server.connections() == 0).await;
         }
     }
 
-    // So does one whose caller does not wait for it.
+    // Nor does a client that is dropped while it dials the third.
     let cluster = answering_cluster(3).await;
     let silence = cluster[2].inject(Fault::silence());
     let lost = tokio::spawn({
@@ -85,7 +88,7 @@ async fn connecting_in_vain_takes_one_timeout_and_leaves_nothing() {
     within(lost).await.unwrap();
     silence.remove();
     for server in &cluster {
-        alone(server).await;
+        eventually(|| server.connections() == 0).await;
     }
 }
 
@@ -126,7 +129,9 @@ async fn a_server_that_is_down_at_the_start_is_used_when_it_is_up() {
 /// What a caller is told when none of these is there.
 fn none_there(addresses: &[Address], call: &str) -> String {
     let lines = addresses.iter().map(|address| {
-        format!("\n  cannot connect to {address}: no server listens there (0.0ns ago)")
+        format!(
+            "\n  cannot connect to {address}: no server of this process has that name (0.0ns ago)"
+        )
     });
     format!(
         "{call}no endpoint takes calls:{}",
@@ -178,7 +183,12 @@ async fn assert_all_go_to(cluster: &MockCluster, client: &rpcplugin_testkit::Cli
 #[tokio::test(start_paused = true)]
 async fn calls_go_to_the_first_server_that_is_up_and_back_without_flapping() {
     let cluster = answering_cluster(3).await;
-    let client = ready(balanced(&cluster).strategy(Strategy::First)).await;
+    let backoff = Backoff {
+        max: 10 * SECOND,
+        ..Backoff::default()
+    };
+    let builder = balanced(&cluster).strategy(Strategy::First);
+    let client = ready(builder.backoff(backoff)).await;
     let mut events = client.events();
     assert_all_go_to(&cluster, &client, 0).await;
     for (down, next) in [(0, 1), (1, 2)] {
@@ -250,4 +260,30 @@ async fn an_answer_that_is_an_error_leads_to_no_other_server() {
         get(&client).await.unwrap();
         assert_eq!(cluster.counts_to("Get"), [21, 0], "{code:?}");
     }
+}
+
+/// 18: a backup that answered with failures only was called, or the primary again, and no other backup.
+#[tokio::test(start_paused = true)]
+async fn servers_that_are_up_and_always_fail_give_way_to_the_next() {
+    let cluster = answering_cluster(4).await;
+    let client = ready(balanced(&cluster).strategy(Strategy::First)).await;
+    let failing: Vec<_> = (0..3)
+        .map(|at| cluster[at].inject(Fault::status(Status::internal("broken")).method("Get")))
+        .collect();
+    let mut failed = 0;
+    for _ in 0..20 {
+        failed += usize::from(get(&client).await.is_err());
+    }
+    assert_eq!(failed, 15);
+    assert_eq!(cluster.counts_to("Get"), [5, 5, 5, 5]);
+
+    // And back, when they answer again.
+    for fault in failing {
+        fault.remove();
+    }
+    passing(2 * SECOND).await;
+    for _ in 0..4 {
+        get(&client).await.unwrap();
+    }
+    assert_all_go_to(&cluster, &client, 0).await;
 }

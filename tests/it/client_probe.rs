@@ -1,6 +1,5 @@
 //! What the tests of clients with several endpoints share.
 
-use crate::faults_probe::until;
 use crate::support::within;
 use rpcplugin_testkit::client::{ClientBuilder, ClientEvent, Events};
 use rpcplugin_testkit::{
@@ -45,7 +44,7 @@ pub(crate) async fn ready(builder: ClientBuilder) -> Client {
     let client = connect(builder).await;
     // By `First` the third is dialled when it is needed.
     let is_ready = |state| matches!(state, ConnectionState::Ready | ConnectionState::Idle);
-    until(|| {
+    eventually(|| {
         let endpoints = client.stats().endpoints;
         endpoints.iter().all(|one| is_ready(one.state))
     })
@@ -63,6 +62,21 @@ pub(crate) async fn get(client: &Client) -> Result<Value, Error> {
 /// Lets this time pass, on a clock that passes when everybody waits.
 pub(crate) async fn passing(time: Duration) {
     tokio::time::sleep_until(Instant::now() + time).await;
+}
+
+/// Waits until this is so. Nothing tells a test of it. A paused clock passes in the end, so that what never is so fails.
+pub(crate) async fn eventually(holds: impl Fn() -> bool) {
+    within(async {
+        let mut looks = 0;
+        while !holds() {
+            looks += 1;
+            match looks % 1000 {
+                0 => passing(Duration::from_millis(50)).await,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
 }
 
 /// Waits until there is a connection to that server.
