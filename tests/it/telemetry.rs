@@ -173,13 +173,14 @@ async fn a_call_is_a_span_around_its_attempts_to_the_end_of_its_response() {
     ];
     assert_eq!(told.take(), expected);
 
-    // One that is given up has no code.
+    // One that is given up is cancelled.
     let stream = client.call_server_stream("Split", json!({}));
     let stream = within(stream.into_future()).await.unwrap();
     told.take();
     drop(stream);
     let expected = [
         "call: TRACE the attempt has ended code=\"CANCELLED\"",
+        "call has code=\"CANCELLED\"",
         "call is closed",
     ];
     assert_eq!(told.take(), expected);

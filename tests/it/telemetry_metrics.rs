@@ -8,7 +8,9 @@ use metrics::{
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{ClientBuilder, ClientEvent, Hedge, RetryPolicy};
 use rpcplugin_testkit::mock::GoAway;
-use rpcplugin_testkit::{Client, Code, Fault, MockServer, Reason, Reply, Status, Stub, json};
+use rpcplugin_testkit::{
+    Client, Code, Compression, Fault, MockServer, Reason, Reply, Status, Stub, json,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -152,7 +154,7 @@ async fn calls_and_attempts_are_measured_as_a66_and_a96_say() {
         ("grpc.client.attempt.duration{S, grpc.status=OK}", &[0.25]),
         ("grpc.client.call.duration{S, grpc.status=OK}", &[0.25]),
     ];
-    assert_eq!(measured.take(), expected(&server, table));
+    assert_eq!(but_sizes(measured.take()), expected(&server, table));
 
     // Refused once, and full twice.
     server.inject(Fault::reset(Reason::REFUSED_STREAM).nth_call(1));
@@ -167,9 +169,10 @@ async fn calls_and_attempts_are_measured_as_a66_and_a96_say() {
         ("grpc.client.attempt.duration{S, grpc.status=OK}", &[0.25]),
         ("grpc.client.call.duration{S, grpc.status=OK}", &[0.8]),
         ("grpc.client.call.retries{S}", &[2.0]),
+        ("grpc.client.call.retry_delay{S}", &[0.3]),
         ("grpc.client.call.transparent_retries{S}", &[1.0]),
     ];
-    assert_eq!(measured.take(), expected(&server, table));
+    assert_eq!(but_sizes(measured.take()), expected(&server, table));
 
     // A call that fails has been repeated, too.
     let full = server.inject(Fault::status(Status::unavailable("full")));
@@ -186,8 +189,74 @@ async fn calls_and_attempts_are_measured_as_a66_and_a96_say() {
             &[0.7],
         ),
         ("grpc.client.call.retries{S}", &[3.0]),
+        ("grpc.client.call.retry_delay{S}", &[0.7]),
     ];
-    assert_eq!(measured.take(), expected(&server, table));
+    assert_eq!(but_sizes(measured.take()), expected(&server, table));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_is_measured_as_cancelled() {
+    let measured = Measured::default();
+    let _guard = metrics::set_default_local_recorder(&measured);
+    let server = Transport::Memory.start_echo().await;
+    server.mount(Stub::any().reply(Reply::never()));
+    let client = within(builder(&server).connect()).await.unwrap();
+    measured.take();
+    let call = client.call("Echo/Say", json!({})).into_future();
+    let limit = Duration::from_millis(125);
+    tokio::time::timeout(limit, call).await.unwrap_err();
+    let table: &[(&str, &[f64])] = &[
+        ("grpc.client.attempt.started{S}", &[1.0]),
+        (
+            "grpc.client.attempt.duration{S, grpc.status=CANCELLED}",
+            &[0.125],
+        ),
+        (
+            "grpc.client.call.duration{S, grpc.status=CANCELLED}",
+            &[0.125],
+        ),
+    ];
+    assert_eq!(but_sizes(measured.take()), expected(&server, table));
+}
+
+#[tokio::test]
+async fn messages_are_measured_as_they_go_over_the_wire() {
+    let measured = Measured::default();
+    let _guard = metrics::set_default_local_recorder(&measured);
+    let server = Transport::Memory.start_echo().await;
+    server.mount(Stub::any().reply(json!({"message": "a".repeat(100)})));
+    let client = within(builder(&server).connect()).await.unwrap();
+    measured.take();
+    let mut sizes = Vec::new();
+    for compression in [None, Some(Compression::Gzip)] {
+        let said = json!({"message": "b".repeat(98)});
+        let call = client.call("Echo/Say", said).compress(compression);
+        within(call.into_future()).await.unwrap();
+        let seen = measured.take().into_iter();
+        sizes.push(seen.filter(|(name, _)| is_size(name)).collect::<Vec<_>>());
+    }
+    let table: &[(&str, &[f64])] = &[
+        (
+            "grpc.client.attempt.rcvd_total_compressed_message_size{S, grpc.status=OK}",
+            &[102.0],
+        ),
+        (
+            "grpc.client.attempt.sent_total_compressed_message_size{S, grpc.status=OK}",
+            &[100.0],
+        ),
+    ];
+    assert_eq!(sizes[0], expected(&server, table));
+    let sent = sizes[1][1].1[0];
+    assert!(sent > 0.0 && sent < 50.0, "{sent} bytes of gzip");
+}
+
+fn is_size(name: &str) -> bool {
+    name.contains("_total_compressed_message_size")
+}
+
+fn but_sizes(seen: Vec<(String, Vec<f64>)>) -> Vec<(String, Vec<f64>)> {
+    let others = seen.into_iter().filter(|(name, _)| !is_size(name));
+    others.collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +287,7 @@ async fn hedges_are_measured() {
         ("grpc.client.call.duration{S, grpc.status=OK}", &[0.125]),
         ("grpc.client.call.hedges{S}", &[2.0]),
     ];
-    let mut seen = measured.take();
+    let mut seen = but_sizes(measured.take());
     // The two that are given up are given up in any order.
     for (name, values) in &mut seen {
         if name.contains("CANCELLED") {
