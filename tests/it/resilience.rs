@@ -1,7 +1,6 @@
 //! Three servers, one of which is in trouble, and 64 callers: no idempotent call fails, and no other runs twice.
 
 use crate::support::{Transport, within};
-use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{Backoff, Ejection, RetryPolicy};
 use rpcplugin_testkit::mock::{GoAway, InjectedFault};
 use rpcplugin_testkit::{
