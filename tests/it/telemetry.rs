@@ -9,12 +9,13 @@ use rpcplugin_testkit::{
     json,
 };
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::{collections::HashMap, time::Duration};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
+    subscriber::DefaultGuard,
 };
 
 /// Everything that the client tells, a line each: in which spans, and what.
@@ -32,6 +33,16 @@ struct Story {
 impl Told {
     fn with<T>(&self, with: impl FnOnce(&mut Story) -> T) -> T {
         with(&mut self.0.lock().expect("nobody panics"))
+    }
+
+    /// Is told what happens on this thread.
+    fn listen(&self) -> DefaultGuard {
+        // While there is one subscriber in the process, `tracing` asks that of the thread that comes first to a place in the
+        // code whether anybody wants what is told there, and keeps the answer. So there are always more.
+        static OTHERS: LazyLock<[Dispatch; 2]> =
+            LazyLock::new(|| [Told::default(), Told::default()].map(Dispatch::new));
+        LazyLock::force(&OTHERS);
+        tracing::subscriber::set_default(self.clone())
     }
 
     fn take(&self) -> Vec<String> {
@@ -135,7 +146,7 @@ const SAY: &str = "path=\"/echo.v1.Echo/Say\"";
 #[tokio::test(start_paused = true)]
 async fn a_call_is_a_span_around_its_attempts_to_the_end_of_its_response() {
     let told = Told::default();
-    let _guard = tracing::subscriber::set_default(told.clone());
+    let _guard = told.listen();
     let server = Transport::Memory.start_echo().await;
     let full = Reply::status(Code::Unavailable, "full");
     server.mount(Stub::method("Echo/Say").reply(full).then(json!({})));
@@ -189,7 +200,7 @@ async fn a_call_is_a_span_around_its_attempts_to_the_end_of_its_response() {
 #[tokio::test]
 async fn a_connection_that_is_lost_and_a_dial_that_fails_are_told() {
     let told = Told::default();
-    let _guard = tracing::subscriber::set_default(told.clone());
+    let _guard = told.listen();
     let server = Transport::Tcp.start_echo().await;
     let client = lone(&server).await;
     let mut events = client.events();
