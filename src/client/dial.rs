@@ -1,9 +1,8 @@
 //! One dial: from an address to an HTTP/2 connection that has seen the server's settings.
 
 use crate::address::Address;
-use crate::client::secure::{Loaded, tls_error};
 use crate::error::{Error, Kind};
-use crate::net::{self, Notes, Secure, Tapped};
+use crate::net::{self, Connector, Notes, Secure, Tapped, tls_error};
 use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW, UNLIMITED_FRAMES};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
@@ -24,14 +23,14 @@ pub(crate) type Connected = Connection<Tapped<Secure<net::Stream>>, Bytes>;
 pub(crate) async fn establish(
     address: &Address,
     limit: Duration,
-    tls: Option<&Loaded>,
+    tls: Option<&Connector>,
 ) -> Result<Established, Error> {
     let established = timeout(limit, handshake(address, tls)).await;
     established.unwrap_or_else(|_| Err(timed_out(address, limit)))
 }
 
 /// Connects and waits for the server's settings, which only a server that is really there sends.
-async fn handshake(address: &Address, tls: Option<&Loaded>) -> Result<Established, Error> {
+async fn handshake(address: &Address, tls: Option<&Connector>) -> Result<Established, Error> {
     // `h2` replaces this limit by the peer's when the settings arrive, which is how their arrival is seen.
     const UNSETTLED: usize = usize::MAX - 1;
     let stream = net::dial(address).await?;
@@ -81,7 +80,12 @@ async fn handshake(address: &Address, tls: Option<&Loaded>) -> Result<Establishe
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong instead of HTTP/2, when it has to do with TLS.
-fn spoken(address: &Address, tls: Option<&Loaded>, notes: &Notes, agreed: bool) -> Option<Error> {
+fn spoken(
+    address: &Address,
+    tls: Option<&Connector>,
+    notes: &Notes,
+    agreed: bool,
+) -> Option<Error> {
     let noted = notes.lock();
     match tls {
         Some(tls) => {

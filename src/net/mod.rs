@@ -9,8 +9,9 @@
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `frame_tap`: a stream whose outgoing HTTP/2 frames can be rewritten.
-//! - `secure`: a stream, in TLS or not.
+//! - `secure`: a stream, in TLS or not; `connector`: TLS with a server, ready for a dial.
 
+mod connector;
 mod dial;
 mod frame_tap;
 mod freezer;
@@ -25,6 +26,7 @@ mod stream;
 mod switch;
 mod tap;
 
+pub(crate) use connector::{Connector, server_name, tls_error};
 pub(crate) use dial::dial;
 pub(crate) use frame_tap::{FrameTap, Frames, Watch};
 pub(crate) use freezer::Freezer;

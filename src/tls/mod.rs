@@ -62,5 +62,6 @@ pub use pem::Pem;
 pub(crate) use provider::{provider, unusable};
 pub(crate) use refusal::{Refusal, Refusals};
 pub use roots::Roots;
+pub(crate) use roots::system_roots;
 pub(crate) use trust::{CheckClient, CheckServer, Demand, Trust};
 pub use version::TlsVersion;

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind};
 use crate::tls::authority::Authority;
 use crate::tls::certificate::Certificate;
 use crate::tls::pem::Pem;
+use rustls::pki_types::CertificateDer;
 use std::path::PathBuf;
 
 /// Authorities that are trusted to sign certificates: an [`Authority`], a [`Certificate`], all certificates of a [`Pem`] or of
@@ -84,4 +85,23 @@ impl From<Pem> for Roots {
     fn from(pem: Pem) -> Self {
         Self(Source::Pem(pem))
     }
+}
+
+/// The roots of this machine; none without the feature.
+#[cfg(feature = "system-roots")]
+pub(crate) fn system_roots() -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = rustls_native_certs::load_native_certs();
+    match found.errors.into_iter().next() {
+        Some(error) if found.certs.is_empty() => {
+            let text = "this machine's root certificates cannot be read";
+            Err(Error::new(Kind::Config, text).caused_by(error))
+        }
+        _ => Ok(found.certs),
+    }
+}
+
+#[cfg(not(feature = "system-roots"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+pub(crate) fn system_roots() -> Result<Vec<CertificateDer<'static>>, Error> {
+    Ok(Vec::new())
 }
