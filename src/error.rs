@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Closed,
     Config,
     Connect,
+    Denied,
+    Discovery,
     Message,
     Schema,
     Shape,
@@ -138,7 +140,8 @@ impl Error {
                 .and_then(Self::code)
                 .or(Some(Code::Unauthenticated)),
             Kind::Closed => Some(Code::Cancelled),
-            Kind::Connect | Kind::Tls => Some(Code::Unavailable),
+            Kind::Connect | Kind::Tls | Kind::Discovery => Some(Code::Unavailable),
+            Kind::Denied => Some(Code::PermissionDenied),
             Kind::Timeout => Some(Code::DeadlineExceeded),
             _ => None,
         };
@@ -182,6 +185,19 @@ impl Error {
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.0.kind, Kind::Connect | Kind::Tls)
+    }
+
+    /// The endpoints could not be found out: a registry, a name or a file told none, or nothing that could be understood.
+    #[must_use]
+    pub fn is_discovery(&self) -> bool {
+        matches!(self.0.kind, Kind::Discovery | Kind::Denied)
+    }
+
+    /// A registry does not let us know: an unknown token, or one without the right to read. It
+    /// [`is_discovery`](Self::is_discovery) too.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.0.kind == Kind::Denied
     }
 
     /// A message does not fit its type: JSON that the schema refuses, or bytes that do not decode.

@@ -5,6 +5,7 @@ use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
 use crate::client::balance::Strategy;
 use crate::client::config::ClientConfig;
+use crate::client::discovery::{Discover, Discovery};
 use crate::client::ejection::Ejection;
 use crate::client::handle::Client;
 use crate::client::health_policy::HealthPolicy;
@@ -51,6 +52,7 @@ impl ClientBuilder {
         match address.into_address() {
             Ok(address) => {
                 self.config.endpoints = vec![address.into()];
+                self.config.discovery = None;
                 self.bad_address = None;
             }
             Err(error) => self.bad_address = Some(error),
@@ -80,10 +82,42 @@ impl ClientBuilder {
         match endpoints.collect() {
             Ok(endpoints) => {
                 self.config.endpoints = endpoints;
+                self.config.discovery = None;
                 self.bad_address = None;
             }
             Err(error) => self.bad_address = Some(error),
         }
+        self
+    }
+
+    /// Has the endpoints that a [source](Discover) tells, and goes on having them as they change: those that stay keep their
+    /// connections, those that go finish their calls. Endpoints that were given otherwise are forgotten.
+    ///
+    /// [`connect`](Self::connect) and the first calls wait for the first set, and fail with what the source fails with. Later
+    /// failures leave the last good set in use, and are told as an [event](crate::client::ClientEvent::DiscoveryFailed).
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{Client, MockServer, client::StaticList};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), rpcplugin_testkit::Error> {
+    /// # let server = MockServer::start().await;
+    /// let source = StaticList::new([server.address()])?;
+    /// let client = Client::builder().discover(source).connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn discover(mut self, source: impl Discover) -> Self {
+        self.config.discovery = Some(Discovery::new(source));
+        self.config.endpoints.clear();
+        self.bad_address = None;
+        self
+    }
+
+    /// How long the endpoints that there were are used when the [source](Self::discover) says that there are none any more:
+    /// a registry that is restarted forgets everybody for a moment. [`Duration::MAX`] for ever. Default: 30 s.
+    pub fn empty_grace(mut self, grace: Duration) -> Self {
+        self.config.empty_grace = grace;
         self
     }
 
@@ -281,7 +315,8 @@ impl ClientBuilder {
     ///
     /// # Panics
     ///
-    /// With several endpoints, or with [`health`](Self::health), outside a tokio runtime: those connect at once.
+    /// With several endpoints, with [`health`](Self::health) or with [`discover`](Self::discover), outside a tokio runtime: those
+    /// begin at once.
     pub fn connect_lazy(self) -> Result<Client, Error> {
         if let Some(mistake) = self.bad_address.or(self.bad_schema) {
             return Err(mistake);

@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::client::auth::TokenAuth;
 use crate::client::backoff::Backoff;
 use crate::client::balance::Strategy;
+use crate::client::discovery::Discovery;
 use crate::client::ejection::Ejection;
 use crate::client::health_policy::HealthPolicy;
 use crate::client::keepalive::Keepalive;
@@ -31,6 +32,11 @@ use std::time::Duration;
 pub struct ClientConfig {
     /// The servers that calls may go to. Default: `localhost:50051` alone.
     pub endpoints: Vec<Endpoint>,
+    /// Where they are found, and go on being found. With it, `endpoints` means nothing. Default: `None`.
+    pub discovery: Option<Discovery>,
+    /// How long the endpoints that there were are used when `discovery` says that there are none any more.
+    /// [`Duration::MAX`] for ever. Default: 30 s.
+    pub empty_grace: Duration,
     /// Which of them a call goes to. Default: [`Strategy::Weighted`].
     pub strategy: Strategy,
     /// What all random numbers of a client follow from: the choices of a strategy, and the jitter of waits. `None` for another with every client. Default: `None`.
@@ -73,6 +79,8 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             endpoints: vec![Address::tcp("localhost", 50051).into()],
+            discovery: None,
+            empty_grace: Duration::from_secs(30),
             strategy: Strategy::default(),
             seed: None,
             wait_for_endpoints: false,

@@ -22,6 +22,13 @@ pub enum ClientEvent {
         /// How long it is left alone now.
         next: Duration,
     },
+    /// The source of endpoints says that there are none. Those that there were are used for so long, unless others come.
+    DiscoveryEmpty {
+        /// The [grace](crate::client::ClientBuilder::empty_grace).
+        kept_for: Duration,
+    },
+    /// The source of endpoints could not be asked, or told nothing that is of use. Those that there were are used.
+    DiscoveryFailed(Error),
     /// Too many failures in a row: it gets no calls for some time, and keeps its connection.
     Ejected {
         /// Of the endpoint.
@@ -31,6 +38,13 @@ pub enum ClientEvent {
     },
     /// It may be called from now on.
     EndpointAdded(Endpoint),
+    /// The source of endpoints has told one that this client cannot call.
+    EndpointUnusable {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        error: Error,
+    },
     /// It gets no more calls. Those in flight go on.
     EndpointRemoved(Endpoint),
     /// Its health service says something else than before.

@@ -6,6 +6,7 @@
 //! - `retry`: [`RetryPolicy`], and when a failed call is made again (pure).
 //! - `balance`: [`Strategy`], and which endpoint takes a call (pure); `ejection`: [`Ejection`], and when one gets none (pure).
 //! - `health_policy`: [`HealthPolicy`]; `monitor`: the health of one endpoint, asked for as long as it is connected.
+//! - `discovery`: [`Discover`], where endpoints are found, and go on being found.
 //! - `keepalive`: [`Keepalive`]; `dice`: the random numbers of a client.
 //! - `dial`: from an address to a connection that is ready; `link`: a way onto a connection.
 //! - `connection`: one address: the dial, the connection, its state as a watch channel.
@@ -38,6 +39,7 @@ mod connection;
 mod credentials;
 mod dial;
 mod dice;
+mod discovery;
 mod ejection;
 mod endpoints;
 mod env;
@@ -75,6 +77,7 @@ pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
+pub use discovery::{Discover, Discovery, Poll, Refresh, StaticList};
 pub use ejection::Ejection;
 pub use events::{ClientEvent, Events};
 pub use handle::Client;
@@ -84,6 +87,6 @@ pub use options::Idempotent;
 pub use pool::{ClosedConnections, Lease, Pool, PoolBuilder, PoolStats};
 pub use response_body::ResponseBody;
 pub use retry::{Hedge, RetryPolicy, Throttle};
-pub use stats::{ClientStats, EndpointCounts, EndpointStats};
+pub use stats::{ClientStats, DiscoveryStats, EndpointCounts, EndpointStats};
 pub use stream::{Response, ResponseStream};
 pub use tls::ClientTls;

@@ -13,6 +13,8 @@ use tonic::Code;
 pub struct ClientStats {
     /// The endpoints that there are, by priority, and in their order.
     pub endpoints: Vec<EndpointStats>,
+    /// Where they come from, if from a [source](crate::client::Discover).
+    pub discovery: Option<DiscoveryStats>,
     /// Calls that were begun.
     pub calls: u64,
     /// Attempts that were made because one before had failed, and the call was idempotent.
@@ -23,6 +25,20 @@ pub struct ClientStats {
     pub hedges: u64,
     /// Retries that were not made because too many calls failed.
     pub throttled: u64,
+}
+
+/// The source of a client's endpoints at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiscoveryStats {
+    /// What it is called.
+    pub source: String,
+    /// The sets of endpoints that it has told, those that changed nothing included.
+    pub sets: u64,
+    /// How often it failed.
+    pub failures: u64,
+    /// What it fails with, if it has told no set since.
+    pub failing: Option<String>,
 }
 
 /// One endpoint of a client at one moment.
@@ -165,6 +181,7 @@ impl Totals {
     pub(crate) fn read(&self, endpoints: Vec<EndpointStats>) -> ClientStats {
         ClientStats {
             endpoints,
+            discovery: None,
             calls: read(&self.calls),
             retries: read(&self.retries),
             transparent_retries: read(&self.transparent_retries),

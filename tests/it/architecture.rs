@@ -15,6 +15,7 @@ const ROWS: &[&[&str]] = &[
         "client::auth",
         "client::balance",
         "client::dice",
+        "client::discovery",
         "client::ejection",
         "client::health_policy",
         "client::keepalive",

@@ -31,6 +31,7 @@ impl Channel {
             Report::DialFailed { error, next } => {
                 member.counters.dial_failed();
                 telemetry::connection(member.transport.target(), ConnectionEvent::DialFailed);
+                self.refresh.ask();
                 self.events.tell(ClientEvent::DialFailed {
                     address: address(),
                     error,
@@ -41,6 +42,7 @@ impl Channel {
                 member.counters.lost();
                 telemetry::connection(member.transport.target(), ConnectionEvent::Lost(&kind));
                 self.unwatch_health(&member);
+                self.refresh.ask();
                 self.events.tell(ClientEvent::Lost {
                     address: address(),
                     why,
@@ -73,7 +75,10 @@ impl Channel {
         let watches_health = self.config.health.is_some();
         let snapshot = match set.is_closed {
             true => Snapshot::closed(&self.balance),
-            false => Snapshot::of(&set.members, &self.balance, watches_health),
+            false => {
+                let snapshot = Snapshot::of(&set.members, &self.balance, watches_health);
+                snapshot.by(set.found.clone())
+            }
         };
         let state = snapshot.state();
         self.snapshot.store(Arc::new(snapshot));

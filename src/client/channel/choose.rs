@@ -70,6 +70,8 @@ impl Channel {
     /// Waits until an endpoint takes calls, and while one may; or until one does.
     pub(crate) async fn connected(&self, patiently: bool) -> Result<(), Error> {
         let mut version = self.version.subscribe();
+        // A source that tells nothing must not hold up `connect` for ever.
+        let first_by = Instant::now().checked_add(self.config.connect_timeout);
         loop {
             version.borrow_and_update();
             let snapshot = self.snapshot.load_full();
@@ -84,14 +86,21 @@ impl Channel {
                 };
                 return lone.transport.subchannel.ready(patience).await.map(drop);
             }
-            let is_empty = snapshot.all.is_empty() && self.config.wait_for_endpoints;
-            if snapshot.takers().next().is_some() || (is_empty && !patiently) {
+            let is_awaited = snapshot.all.is_empty() && snapshot.found.is_awaited();
+            let may_be_empty = snapshot.all.is_empty() && self.config.wait_for_endpoints;
+            if snapshot.takers().next().is_some() || (may_be_empty && !is_awaited && !patiently) {
                 return Ok(());
             }
-            if !patiently && !snapshot.all.iter().any(|member| member.is_hopeful()) {
+            let may_come = is_awaited || snapshot.all.iter().any(|member| member.is_hopeful());
+            if !patiently && !may_come {
                 return Err(nobody(&snapshot, None, Instant::now()));
             }
-            drop(version.changed().await);
+            let changed = async { drop(version.changed().await) };
+            match first_by.filter(|_| is_awaited && !patiently) {
+                None => changed.await,
+                Some(at) if timeout_at(at, changed).await.is_ok() => {}
+                Some(_) => return Err(nobody(&snapshot, None, Instant::now())),
+            }
         }
     }
 
@@ -134,7 +143,8 @@ impl Channel {
                 path,
             ));
         }
-        let waits_for_some = snapshot.all.is_empty() && self.config.wait_for_endpoints;
+        let waits_for_some = snapshot.all.is_empty()
+            && (self.config.wait_for_endpoints || snapshot.found.is_awaited());
         let may_come = snapshot.all.iter().any(|member| member.is_hopeful());
         if options.wait_for_ready || waits_for_some || may_come {
             Choice::Wait

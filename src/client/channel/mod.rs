@@ -2,7 +2,8 @@
 //!
 //! - `member`: one endpoint at work.
 //! - `snapshot`: all of them at one moment: what a call chooses from.
-//! - `set`: endpoints come and go; `arrange`: they become ready or not.
+//! - `set`: the channel; `edit`: endpoints come and go; `arrange`: they become ready or not.
+//! - `found`: where they come from; `follow`: a source of endpoints, followed.
 //! - `choose`: which endpoint an attempt goes to.
 //! - `attempt`: one attempt of a call, and what its end says of its endpoint.
 //! - `tries`: the attempts of a call that failed, and how they are told.
@@ -12,6 +13,9 @@
 mod arrange;
 mod attempt;
 mod choose;
+mod edit;
+mod follow;
+mod found;
 mod hedge;
 mod member;
 mod send;

@@ -1,33 +1,36 @@
-//! Endpoints come and go.
+//! All endpoints of a client.
 
-use crate::address::Address;
-use crate::client::balance::{Balance, Candidate as _};
+use crate::client::balance::Balance;
+use crate::client::channel::found::{Found, Sources};
 use crate::client::channel::member::Member;
 use crate::client::channel::snapshot::Snapshot;
 use crate::client::config::ClientConfig;
-use crate::client::connection::{ConnectionState, Reporter, closed};
+use crate::client::connection::{ConnectionState, closed};
 use crate::client::dice::Dice;
-use crate::client::events::{ClientEvent, EventLog};
+use crate::client::discovery::Refresh;
+use crate::client::events::EventLog;
 use crate::client::retry::Tokens;
 use crate::client::stats::{ClientStats, Totals};
 use crate::client::transport::Transport;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::schema::MethodName;
 use arc_swap::ArcSwap;
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 /// Carries calls to some endpoints, each to one that can take it.
 pub(crate) struct Channel {
     pub(super) config: ClientConfig,
     /// The endpoints in error texts.
-    target: Mutex<Arc<str>>,
+    pub(super) target: Mutex<Arc<str>>,
     pub(super) balance: Balance,
     pub(super) dice: Dice,
     pub(super) snapshot: ArcSwap<Snapshot>,
@@ -40,6 +43,9 @@ pub(crate) struct Channel {
     pub(super) tokens: Option<Tokens>,
     pub(super) totals: Totals,
     pub(crate) events: EventLog,
+    /// Asks the source of endpoints, if there is one.
+    pub(super) refresh: Refresh,
+    pub(super) sources: Sources,
     /// Methods that the configuration declares so.
     idempotent: Vec<MethodName>,
     /// Whether a schema declares a method so, by its path.
@@ -52,8 +58,11 @@ type IsIdempotent = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(super) struct Set {
     pub(super) members: Vec<Arc<Member>>,
     /// Those that are taken out, and may have calls in flight.
-    retired: Vec<Weak<Transport>>,
-    next_key: u64,
+    pub(super) retired: Vec<Weak<Transport>>,
+    pub(super) next_key: u64,
+    pub(super) found: Found,
+    /// The task that follows the source of endpoints.
+    following: Option<AbortHandle>,
     pub(super) is_closed: bool,
 }
 
@@ -64,7 +73,11 @@ impl Channel {
         is_idempotent: impl Fn(&str) -> bool + Send + Sync + 'static,
     ) -> Result<Arc<Self>, Error> {
         config.retry.check()?;
-        let endpoints = config.endpoints.clone();
+        let discovery = config.discovery.clone();
+        let endpoints = match discovery {
+            Some(_) => Vec::new(),
+            None => config.endpoints.clone(),
+        };
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let balance = Balance::new(config.strategy, seed);
         let channel = Arc::new(Self {
@@ -79,6 +92,8 @@ impl Channel {
             state: watch::Sender::new(ConnectionState::Idle),
             totals: Totals::default(),
             events: EventLog::default(),
+            refresh: Refresh::new(),
+            sources: Sources::default(),
             idempotent: config
                 .idempotent
                 .iter()
@@ -87,7 +102,16 @@ impl Channel {
             is_idempotent: Box::new(is_idempotent),
             config,
         });
-        channel.set_endpoints(endpoints)?;
+        match discovery {
+            Some(discovery) => {
+                let mut set = channel.set();
+                set.found = Found::Awaited(discovery.name().into());
+                set.following = Some(channel.follow(&discovery));
+                drop(set);
+                channel.arrange();
+            }
+            None => channel.set_endpoints(endpoints)?,
+        }
         Ok(channel)
     }
 
@@ -114,155 +138,6 @@ impl Channel {
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         let members = &self.set().members;
         members.iter().map(|member| member.endpoint()).collect()
-    }
-
-    /// Exactly these from now on. Those that stay keep their connections; those that go finish their calls.
-    pub(crate) fn set_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Result<(), Error> {
-        self.edit(|members, channel, next_key| {
-            let by_address =
-                |member: &Arc<Member>| (member.endpoint.address.clone(), Arc::clone(member));
-            let known: HashMap<_, _> = members.iter().map(by_address).collect();
-            let mut given = HashSet::with_capacity(endpoints.len());
-            for endpoint in &endpoints {
-                if !given.insert(&endpoint.address) {
-                    let text = format!("{} is given as an endpoint twice", endpoint.address);
-                    return Err(Error::new(Kind::Config, text));
-                }
-            }
-            drop(given);
-            let mut told = Vec::new();
-            let mut wanted: Vec<Arc<Member>> = Vec::with_capacity(endpoints.len());
-            for endpoint in endpoints {
-                let same = known.get(&endpoint.address);
-                wanted.push(
-                    match same.filter(|member| member.is_reached_as(&endpoint)) {
-                        Some(member) => {
-                            told.push((Arc::clone(member), endpoint));
-                            Arc::clone(member)
-                        }
-                        None => {
-                            *next_key += 1;
-                            Arc::new(channel.member(endpoint, *next_key)?)
-                        }
-                    },
-                );
-            }
-            // Now that nothing is wrong with any of them.
-            for (member, endpoint) in told {
-                member.retell(endpoint);
-            }
-            Ok(wanted)
-        })
-    }
-
-    /// One more, or the one that there is with another weight or name.
-    pub(crate) fn add_endpoint(self: &Arc<Self>, endpoint: Endpoint) -> Result<(), Error> {
-        self.edit(|members, channel, next_key| {
-            let mut wanted = members.to_vec();
-            let is_same = |member: &Arc<Member>| member.endpoint.address == endpoint.address;
-            let known = members.iter().position(is_same);
-            let same = known.map(|known| &members[known]);
-            let member = match same.filter(|member| member.is_reached_as(&endpoint)) {
-                Some(member) => {
-                    member.retell(endpoint);
-                    Arc::clone(member)
-                }
-                None => {
-                    *next_key += 1;
-                    Arc::new(channel.member(endpoint, *next_key)?)
-                }
-            };
-            match known {
-                Some(known) => wanted[known] = member,
-                None => wanted.push(member),
-            }
-            Ok(wanted)
-        })
-    }
-
-    /// One less. Whether there was such a one.
-    pub(crate) fn remove_endpoint(self: &Arc<Self>, address: &Address) -> Result<bool, Error> {
-        let mut was_there = false;
-        self.edit(|members, _, _| {
-            let others = members
-                .iter()
-                .filter(|member| member.endpoint.address != *address);
-            let others: Vec<_> = others.cloned().collect();
-            was_there = others.len() < members.len();
-            Ok(others)
-        })?;
-        Ok(was_there)
-    }
-
-    fn edit(
-        self: &Arc<Self>,
-        wanted: impl FnOnce(&[Arc<Member>], &Arc<Self>, &mut u64) -> Result<Vec<Arc<Member>>, Error>,
-    ) -> Result<(), Error> {
-        let mut set = self.set();
-        if set.is_closed {
-            return Err(self.closed());
-        }
-        let mut next_key = set.next_key;
-        let wanted = wanted(&set.members, self, &mut next_key)?;
-        set.next_key = next_key;
-        let before = std::mem::replace(&mut set.members, wanted);
-        let keys = |members: &[Arc<Member>]| -> HashSet<u64> {
-            members.iter().map(|member| member.key()).collect()
-        };
-        let (were, are) = (keys(&before), keys(&set.members));
-        let is_new = |member: &&Arc<Member>| !were.contains(&member.key());
-        let new: Vec<_> = set.members.iter().filter(is_new).cloned().collect();
-        let is_gone = |member: &Arc<Member>| !are.contains(&member.key());
-        let gone: Vec<_> = before.into_iter().filter(is_gone).collect();
-        set.retired.retain(|transport| transport.strong_count() > 0);
-        let retired = gone.iter().map(|member| Arc::downgrade(&member.transport));
-        set.retired.extend(retired);
-        let endpoints: Vec<_> = set.members.iter().map(|member| member.endpoint()).collect();
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target_of(&endpoints);
-        drop(set);
-        for member in new {
-            self.events
-                .tell(ClientEvent::EndpointAdded(member.endpoint()));
-        }
-        self.arrange();
-        for member in gone {
-            member.retire();
-            self.events
-                .tell(ClientEvent::EndpointRemoved(member.endpoint()));
-        }
-        Ok(())
-    }
-
-    fn member(self: &Arc<Self>, endpoint: Endpoint, key: u64) -> Result<Member, Error> {
-        let channel = Arc::downgrade(self);
-        let reporter = Reporter::new(move |report| {
-            if let Some(channel) = channel.upgrade() {
-                channel.reported(key, report);
-            }
-        });
-        let transport = Transport::new(&self.config, &endpoint, self.dice.clone(), reporter)?;
-        self.check_tokens_are_safe(&endpoint, &transport)?;
-        let watches_health = self.config.health.is_some();
-        Ok(Member::new(key, endpoint, transport, watches_health))
-    }
-
-    /// A token goes to no endpoint where others can read it.
-    fn check_tokens_are_safe(
-        &self,
-        endpoint: &Endpoint,
-        transport: &Transport,
-    ) -> Result<(), Error> {
-        let Some(auth) = &self.config.auth else {
-            return Ok(());
-        };
-        let address = &endpoint.address;
-        if transport.is_secure() || address.is_local() || auth.allow_plaintext {
-            return Ok(());
-        }
-        let text = format!(
-            "a token would go to {address} in plaintext: use `.tls(..)`, or `TokenAuth::allow_plaintext()`"
-        );
-        Err(Error::new(Kind::Config, text))
     }
 
     pub(super) fn set(&self) -> MutexGuard<'_, Set> {
@@ -297,7 +172,11 @@ impl Channel {
     pub(crate) fn stats(&self) -> ClientStats {
         let snapshot = self.snapshot.load();
         let endpoints = snapshot.all.iter().map(|member| member.stats());
-        self.totals.read(endpoints.collect())
+        let discovery = self.config.discovery.as_ref();
+        ClientStats {
+            discovery: discovery.map(|discovery| self.sources.read(discovery.name())),
+            ..self.totals.read(endpoints.collect())
+        }
     }
 
     /// Takes no more calls, and returns when those in flight have ended; after the grace they are cut. Dropping the future
@@ -306,6 +185,7 @@ impl Channel {
         let (members, retired) = {
             let mut set = self.set();
             set.is_closed = true;
+            set.stop_following();
             (set.members.clone(), set.retired.clone())
         };
         self.arrange();
@@ -322,17 +202,27 @@ impl Channel {
     }
 }
 
+impl Set {
+    fn stop_following(&mut self) {
+        if let Some(task) = self.following.take() {
+            task.abort();
+        }
+    }
+}
+
 /// A response that is still read keeps its connection, which takes no more calls.
 impl Drop for Channel {
     fn drop(&mut self) {
-        for member in &self.set().members {
+        let mut set = self.set();
+        set.stop_following();
+        for member in &set.members {
             member.retire();
         }
     }
 }
 
 /// The endpoints in short.
-fn target_of(endpoints: &[Endpoint]) -> Arc<str> {
+pub(super) fn target_of(endpoints: &[Endpoint]) -> Arc<str> {
     match endpoints {
         [] => "no endpoint".into(),
         [one] => one.address.to_string().into(),

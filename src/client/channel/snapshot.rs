@@ -1,6 +1,7 @@
 //! All endpoints at one moment: what a call chooses from.
 
 use crate::client::balance::{Balance, Candidate as _, Candidates, Strategy};
+use crate::client::channel::found::Found;
 use crate::client::channel::member::Member;
 use crate::client::connection::ConnectionState;
 use crate::client::health_policy::Health;
@@ -16,6 +17,7 @@ pub(super) struct Snapshot {
     ready: Vec<Candidates<Member>>,
     /// When the first of those that are ejected may be tried.
     pub(super) probe_at: Option<Instant>,
+    pub(super) found: Found,
     pub(super) is_closed: bool,
 }
 
@@ -47,8 +49,14 @@ impl Snapshot {
                 .collect(),
             all: members,
             probe_at,
+            found: Found::default(),
             is_closed: false,
         }
+    }
+
+    /// With where they come from.
+    pub(super) fn by(self, found: Found) -> Self {
+        Self { found, ..self }
     }
 
     /// One that takes a call; `None`, if nobody does. An endpoint that this call has tried is taken only when there is no

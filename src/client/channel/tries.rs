@@ -93,7 +93,7 @@ pub(super) fn nobody(snapshot: &Snapshot, path: Option<&str>, now: Instant) -> E
     let mut text = call.unwrap_or_default();
     if snapshot.all.is_empty() {
         text.push_str("the client has no endpoints");
-        return Error::new(Kind::Connect, text);
+        return snapshot.found.none(&text);
     }
     text.push_str("no endpoint takes calls:");
     for member in &snapshot.all {

@@ -1,0 +1,23 @@
+//! Where a client finds its endpoints, and how it goes on finding them.
+//!
+//! - `discover`: [`Discover`], what every source is; `refresh`: how a client asks a source to look again.
+//! - `source`: any of them, as a client holds it.
+//! - `list`: [`StaticList`], a source that never changes; `poll`: [`Poll`], one that is asked now and then.
+//! - `steps`: a stream as an async step.
+//! - `keep`: which set is used: the last one that was good (pure).
+
+mod discover;
+mod keep;
+mod list;
+mod poll;
+mod refresh;
+mod source;
+mod steps;
+
+pub use discover::Discover;
+pub(crate) use keep::{Keep, Step};
+pub use list::StaticList;
+pub use poll::Poll;
+pub use refresh::Refresh;
+pub use source::Discovery;
+pub(crate) use source::Sets;
