@@ -2,6 +2,7 @@
 
 // The ground.
 mod address;
+mod consul;
 mod endpoint;
 mod error;
 mod net;
@@ -9,6 +10,7 @@ mod panics;
 pub mod proto;
 mod schema;
 pub mod tls;
+mod vars;
 mod wire;
 
 // The two wings.
@@ -20,6 +22,7 @@ mod fixture;
 
 pub use address::{Address, IntoAddress};
 pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Pool, Strategy, TokenAuth};
+pub use consul::Consul;
 pub use endpoint::{Endpoint, IntoEndpoint};
 pub use error::Error;
 pub use mock::{

@@ -12,10 +12,10 @@ use crate::client::health_policy::HealthPolicy;
 use crate::client::keepalive::Keepalive;
 use crate::client::resolver::Resolver;
 use crate::client::retry::RetryPolicy;
-use crate::client::tls::ClientTls;
 use crate::endpoint::IntoEndpoint;
 use crate::error::Error;
 use crate::schema::Schema;
+use crate::tls::ClientTls;
 use crate::wire::compression::Compression;
 use std::time::Duration;
 

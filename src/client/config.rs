@@ -9,8 +9,8 @@ use crate::client::ejection::Ejection;
 use crate::client::health_policy::HealthPolicy;
 use crate::client::keepalive::Keepalive;
 use crate::client::retry::RetryPolicy;
-use crate::client::tls::ClientTls;
 use crate::endpoint::Endpoint;
+use crate::tls::ClientTls;
 use crate::wire::compression::Compression;
 use std::time::Duration;
 

@@ -2,11 +2,11 @@
 
 use crate::address::{Address, parse_port};
 use crate::client::config::ClientConfig;
-use crate::client::tls::{ClientTls, PemSource, Source};
 use crate::error::{Error, Kind};
-use crate::tls::{Pem, Roots};
+use crate::tls::{ClientTls, IdentitySource, Pem, PemSource, Roots};
+use crate::vars::{Vars, of_process};
 use crate::wire::compression::Compression;
-use std::{env, fs, time::Duration};
+use std::{fs, time::Duration};
 
 impl ClientConfig {
     /// Reads the variables that pyvider's direct connections have, and one for compression:
@@ -41,14 +41,7 @@ impl ClientConfig {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_env_with_prefix(prefix: &str) -> Result<Self, Error> {
-        Self::from_vars(prefix, |name| match env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(env::VarError::NotPresent) => Ok(None),
-            Err(env::VarError::NotUnicode(_)) => Err(Error::new(
-                Kind::Config,
-                format!("{name} is not valid UTF-8"),
-            )),
-        })
+        Self::from_vars(prefix, of_process)
     }
 
     /// [`from_env`](Self::from_env) from any source of variables, such as a map in a test.
@@ -95,37 +88,7 @@ impl ClientConfig {
     }
 }
 
-struct Vars<'a, F> {
-    prefix: &'a str,
-    source: F,
-}
-
 impl<F: Fn(&str) -> Result<Option<String>, Error>> Vars<'_, F> {
-    fn name(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-
-    fn value(&self, name: &str) -> Result<Option<String>, Error> {
-        let value = (self.source)(&self.name(name))?;
-        Ok(value.filter(|value| !value.trim().is_empty()))
-    }
-
-    fn parse<T>(
-        &self,
-        name: &str,
-        allowed: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        let Some(value) = self.value(name)? else {
-            return Ok(None);
-        };
-        let parsed = parse(value.trim());
-        parsed.map(Some).ok_or_else(|| {
-            let text = format!("{} is `{value}`, expected {allowed}", self.name(name));
-            Error::new(Kind::Config, text)
-        })
-    }
-
     /// PEM text, or the file that holds it, and what it holds.
     fn pem(&self, name: &str, label: &str) -> Result<Option<(PemSource, Pem)>, Error> {
         let Some(value) = self.value(name)? else {
@@ -234,7 +197,7 @@ fn tls(
 /// Our own certificate and its key.
 fn identity(
     vars: &Vars<'_, impl Fn(&str) -> Result<Option<String>, Error>>,
-) -> Result<Option<Source>, Error> {
+) -> Result<Option<IdentitySource>, Error> {
     let chain = vars.pem("CLIENT_CERT", "CERTIFICATE")?;
     let key = vars.pem("CLIENT_KEY", "PRIVATE KEY")?;
     let names = [vars.name("CLIENT_CERT"), vars.name("CLIENT_KEY")];
@@ -249,7 +212,7 @@ fn identity(
         (Some(_), None) => alone([cert_name, key_name]),
         (None, Some(_)) => alone([key_name, cert_name]),
         (Some((chain, _)), Some((key, _))) => {
-            let source = Source::Read { chain, key };
+            let source = IdentitySource::Read { chain, key };
             source.load().map_err(|error| {
                 let text = format!("{cert_name} and {key_name}: {error}");
                 Error::new(Kind::Config, text)

@@ -1,7 +1,6 @@
 //! The direct client.
 //!
 //! - `config`: [`ClientConfig`], plain data; `env` reads it from the environment.
-//! - `tls`: [`ClientTls`], what a client is told about TLS; `secure`: the same, ready for a dial.
 //! - `backoff`: how long to wait between two dials, or two attempts (pure).
 //! - `retry`: [`RetryPolicy`], and when a failed call is made again (pure).
 //! - `balance`: [`Strategy`], and which endpoint takes a call (pure); `ejection`: [`Ejection`], and when one gets none (pure).
@@ -58,18 +57,17 @@ mod replay;
 mod resolver;
 mod response_body;
 mod retry;
-mod secure;
 mod stats;
 mod stream;
 mod telemetry;
 mod telling;
 mod timer;
-mod tls;
 mod token;
 mod transport;
 mod upload;
 mod verbs;
 
+pub use crate::tls::ClientTls;
 pub use auth::{Token, TokenAuth};
 pub use backoff::Backoff;
 pub use balance::Strategy;
@@ -89,4 +87,3 @@ pub use response_body::ResponseBody;
 pub use retry::{Hedge, RetryPolicy, Throttle};
 pub use stats::{ClientStats, DiscoveryStats, EndpointCounts, EndpointStats};
 pub use stream::{Response, ResponseStream};
-pub use tls::ClientTls;

@@ -9,13 +9,13 @@ use crate::client::negotiation::Negotiation;
 use crate::client::options::CallOptions;
 use crate::client::response_body::{Open, ResponseBody};
 use crate::client::retry::{Class, classify};
-use crate::client::secure::Tls;
 use crate::client::telemetry::{Counted, Traffic};
 use crate::client::timer::Timer;
-use crate::client::tls::ClientTls;
 use crate::client::upload::Upload;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
+use crate::net::{Spoken, Tls};
+use crate::tls::ClientTls;
 use crate::wire::recode::Recode;
 use crate::wire::{Receive, status, timeout};
 use h2::StreamId;
@@ -63,7 +63,9 @@ impl Transport {
             None => tls,
         });
         let named = tls.as_ref().and_then(|tls| tls.server_name.clone());
-        let tls = tls.map(|tls| Tls::new(tls, address)).transpose()?;
+        let tls = tls
+            .map(|tls| Tls::new(tls, address, Spoken::Grpc))
+            .transpose()?;
         let named = named.map(|name| match name.contains(':') {
             true => format!("[{name}]"),
             false => name,

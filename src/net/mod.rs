@@ -9,8 +9,10 @@
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `frame_tap`: a stream whose outgoing HTTP/2 frames can be rewritten.
-//! - `secure`: a stream, in TLS or not; `connector`: TLS with a server, ready for a dial.
+//! - `secure`: a stream, in TLS or not; `connector`: TLS with a server, ready for a dial;
+//!   `client_tls`: the same, read again for each.
 
+mod client_tls;
 mod connector;
 mod dial;
 mod frame_tap;
@@ -26,7 +28,8 @@ mod stream;
 mod switch;
 mod tap;
 
-pub(crate) use connector::{Connector, server_name, tls_error};
+pub(crate) use client_tls::{Spoken, Tls};
+pub(crate) use connector::{Connector, tls_error};
 pub(crate) use dial::dial;
 pub(crate) use frame_tap::{FrameTap, Frames, Watch};
 pub(crate) use freezer::Freezer;

@@ -31,6 +31,7 @@
 //! - `template`: what is written into certificates.
 //! - `authority`: who signs them.
 //! - `defect`: what can be wrong with them.
+//! - `client`: [`ClientTls`](crate::ClientTls), what a client is told about TLS.
 //! - `roots`: which authorities are trusted.
 //! - `trust`: rustls's verifiers, which remember whom they refused.
 //! - `refusal`: why, in words.
@@ -39,6 +40,7 @@
 mod algorithm;
 mod authority;
 mod certificate;
+mod client;
 mod defect;
 mod failure;
 mod files;
@@ -54,6 +56,8 @@ mod version;
 pub use algorithm::KeyAlgorithm;
 pub use authority::Authority;
 pub use certificate::Certificate;
+pub use client::ClientTls;
+pub(crate) use client::{IdentitySource, PemSource};
 pub use defect::Defect;
 pub(crate) use failure::{Failure, Side};
 pub use files::IdentityFiles;

@@ -28,6 +28,7 @@ pub(crate) struct Trust {
     names: Vec<String>,
     /// Accepted whoever signed them, whatever names, dates and usage they have.
     pinned: Vec<Certificate>,
+    is_anyone: bool,
 }
 
 impl Trust {
@@ -56,16 +57,27 @@ impl Trust {
             roots: Arc::new(store),
             names,
             pinned: pinned.to_vec(),
+            is_anyone: false,
         })
     }
 
+    /// Whoever it is.
+    pub(crate) fn anyone() -> Self {
+        Self {
+            roots: Arc::new(RootCertStore::empty()),
+            names: Vec::new(),
+            pinned: Vec::new(),
+            is_anyone: true,
+        }
+    }
+
     pub(crate) fn is_nobody(&self) -> bool {
-        self.roots.is_empty() && self.pinned.is_empty()
+        self.roots.is_empty() && self.pinned.is_empty() && !self.is_anyone
     }
 
     fn pins(&self, presented: &CertificateDer<'_>) -> bool {
         let mut pinned = self.pinned.iter();
-        pinned.any(|pinned| pinned.der() == presented.as_ref())
+        self.is_anyone || pinned.any(|pinned| pinned.der() == presented.as_ref())
     }
 
     /// What is said of a certificate that is not pinned when there are no roots.

@@ -5,10 +5,12 @@ use std::{fs, path::Path};
 /// The rooms from the ground to the roof. A room imports from earlier rows only; rooms of one row are strangers.
 const ROWS: &[&[&str]] = &[
     &["error", "panics"],
+    &["vars"],
     &["address", "proto", "tls"],
     &["endpoint", "schema"],
     &["wire"],
     &["net"],
+    &["consul"],
     &["client::backoff"],
     // Plain data, what was seen, and decisions that need nothing else.
     &[
@@ -22,7 +24,6 @@ const ROWS: &[&[&str]] = &[
         "client::replay",
         "client::retry",
         "client::timer",
-        "client::tls",
         "client::token",
         "mock::journal",
         "mock::times",
@@ -30,7 +31,6 @@ const ROWS: &[&[&str]] = &[
     ],
     &[
         "client::credentials",
-        "client::secure",
         "mock::auth",
         "mock::foreign",
         "mock::matcher",

@@ -7,7 +7,7 @@ use crate::client::connection::subchannel::DialSettings;
 use crate::client::dial::{self, Established};
 use crate::client::keepalive::Keepalive;
 use crate::client::link::Link;
-use crate::client::secure::Tls;
+use crate::net::Tls;
 use crate::panics::caught_async;
 use std::{future::poll_fn, pin::pin, sync::Weak, task::Poll};
 use tokio::{

@@ -5,8 +5,8 @@ use crate::client::connection::state::{ConnectionState, Loss, Report, Reporter};
 use crate::client::connection::subchannel::{DialSettings, Patience, closed};
 use crate::client::dial;
 use crate::client::link::Link;
-use crate::client::secure::Tls;
 use crate::error::Error;
+use crate::net::Tls;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},

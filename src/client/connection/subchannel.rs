@@ -7,8 +7,8 @@ use crate::client::connection::state::{ConnectionState, Loss, Reporter};
 use crate::client::dice::Dice;
 use crate::client::keepalive::Keepalive;
 use crate::client::link::{Link, Slot};
-use crate::client::secure::Tls;
 use crate::error::{Error, Kind};
+use crate::net::Tls;
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use tokio::{
     sync::watch,

@@ -26,32 +26,34 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default)]
 #[must_use = "it does nothing until a client is built with it"]
 pub struct ClientTls {
-    pub(super) roots: Vec<Roots>,
-    pub(super) system_roots: bool,
-    pub(super) pinned: Vec<Certificate>,
-    pub(super) identity: Option<Source>,
-    pub(super) server_name: Option<String>,
-    pub(super) only: Option<TlsVersion>,
+    pub(crate) roots: Vec<Roots>,
+    pub(crate) system_roots: bool,
+    /// Whether any certificate is good.
+    pub(crate) unverified: bool,
+    pub(crate) pinned: Vec<Certificate>,
+    pub(crate) identity: Option<IdentitySource>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) only: Option<TlsVersion>,
     /// The first mistake in building, told when the client is built.
-    pub(super) mistake: Option<Error>,
+    pub(crate) mistake: Option<Error>,
 }
 
 /// Where our own identity comes from.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
+pub(crate) enum IdentitySource {
     Given(Identity),
     Read { chain: PemSource, key: PemSource },
 }
 
 /// PEM text, or where it is.
 #[derive(Clone, Debug)]
-pub(super) enum PemSource {
+pub(crate) enum PemSource {
     File(PathBuf),
     Text(Pem),
 }
 
 impl PemSource {
-    pub(super) fn read(&self) -> Result<Pem, Error> {
+    pub(crate) fn read(&self) -> Result<Pem, Error> {
         match self {
             Self::File(path) => Pem::from_file(path),
             Self::Text(pem) => Ok(pem.clone()),
@@ -59,8 +61,8 @@ impl PemSource {
     }
 }
 
-impl Source {
-    pub(super) fn load(&self) -> Result<Identity, Error> {
+impl IdentitySource {
+    pub(crate) fn load(&self) -> Result<Identity, Error> {
         match self {
             Self::Given(identity) => Ok(identity.clone()),
             Self::Read { chain, key } => Identity::of_pem(&chain.read()?, &key.read()?),
@@ -117,7 +119,7 @@ impl ClientTls {
 
     /// Who we are, for servers that want to know: mutual TLS.
     pub fn identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(Source::Given(identity));
+        self.identity = Some(IdentitySource::Given(identity));
         self
     }
 
@@ -131,7 +133,7 @@ impl ClientTls {
 
     /// [`identity`](Self::identity) from PEM files: the certificate chain, and its private key.
     pub fn identity_files(mut self, chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.identity = Some(Source::Read {
+        self.identity = Some(IdentitySource::Read {
             chain: PemSource::File(chain.into()),
             key: PemSource::File(key.into()),
         });
@@ -151,8 +153,14 @@ impl ClientTls {
         self
     }
 
+    /// Takes any certificate, whatever it says. Anybody in between can read all: not for the public.
+    pub(crate) fn unverified(mut self) -> Self {
+        self.unverified = true;
+        self
+    }
+
     /// What an `https://` address alone asks for.
-    pub(super) fn of_address() -> Self {
+    pub(crate) fn of_address() -> Self {
         Self {
             system_roots: cfg!(feature = "system-roots"),
             ..Self::default()
@@ -165,8 +173,10 @@ impl ClientTls {
     }
 
     /// Whether files can be read again.
-    pub(super) fn has_files(&self) -> bool {
-        self.identity.as_ref().is_some_and(Source::has_files)
+    pub(crate) fn has_files(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(IdentitySource::has_files)
             || self.roots.iter().any(Roots::is_file)
     }
 }
