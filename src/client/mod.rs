@@ -22,6 +22,7 @@
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
 //! - `handle`, `verbs`, `builder`, `health`, `endpoints`: [`Client`] itself.
+//! - `consul`: from a service in Consul to a client.
 //! - `pool`: [`Pool`], several connections to one address.
 
 mod about;
@@ -35,6 +36,7 @@ mod channel;
 mod codec;
 mod config;
 mod connection;
+mod consul;
 mod credentials;
 mod dial;
 mod dice;
@@ -75,7 +77,7 @@ pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
-pub use discovery::{Discover, Discovery, Poll, Refresh, StaticList};
+pub use discovery::{ConsulService, Discover, Discovery, Poll, Refresh, StaticList};
 pub use ejection::Ejection;
 pub use events::{ClientEvent, Events};
 pub use handle::Client;

@@ -17,3 +17,6 @@ mod secret;
 
 pub use agent::Consul;
 pub(crate) use ask::{Answer, Question};
+
+/// The key in the meta data of an instance under which it says that it speaks TLS, and under which name.
+pub(crate) const TLS_META: &str = "grpc_tls_name";

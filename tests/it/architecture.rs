@@ -17,7 +17,6 @@ const ROWS: &[&[&str]] = &[
         "client::auth",
         "client::balance",
         "client::dice",
-        "client::discovery",
         "client::ejection",
         "client::health_policy",
         "client::keepalive",
@@ -31,6 +30,7 @@ const ROWS: &[&[&str]] = &[
     ],
     &[
         "client::credentials",
+        "client::discovery",
         "mock::auth",
         "mock::foreign",
         "mock::matcher",
@@ -93,7 +93,12 @@ const ROWS: &[&[&str]] = &[
         "client::verbs",
         "mock::doors",
     ],
-    &["client::health", "client::pool", "mock::server"],
+    &[
+        "client::consul",
+        "client::health",
+        "client::pool",
+        "mock::server",
+    ],
     &[
         "mock::asserting",
         "mock::injecting",

@@ -25,6 +25,7 @@ mod connection;
 mod contract;
 mod deadlines;
 mod dials;
+mod discovery;
 mod failover;
 mod faults_barriers;
 mod faults_bytes;

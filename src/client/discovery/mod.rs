@@ -4,8 +4,10 @@
 //! - `source`: any of them, as a client holds it.
 //! - `list`: [`StaticList`], a source that never changes; `poll`: [`Poll`], one that is asked now and then.
 //! - `steps`: a stream as an async step.
+//! - `consul`: [`ConsulService`], the instances of a service in Consul.
 //! - `keep`: which set is used: the last one that was good (pure).
 
+mod consul;
 mod discover;
 mod keep;
 mod list;
@@ -14,6 +16,7 @@ mod refresh;
 mod source;
 mod steps;
 
+pub use consul::ConsulService;
 pub use discover::Discover;
 pub(crate) use keep::{Keep, Step};
 pub use list::StaticList;
