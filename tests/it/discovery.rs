@@ -275,7 +275,7 @@ async fn what_cannot_be_called_is_left_out_and_told() {
     sender
         .send(Ok(vec![remote.clone(), good[0].clone(), good[0].clone()]))
         .unwrap();
-    let builder = builder().discover(source).auth(TokenAuth::fixed("t"));
+    let builder = builder().discover(source).auth(TokenAuth::bearer("t"));
     let client = builder.connect_lazy().unwrap();
     let mut events = client.events();
     let mut unusable = Vec::new();
