@@ -6,7 +6,7 @@ use crate::mock::journal::Door;
 use crate::mock::open::{Entrance, Life, Open};
 use crate::mock::serve::Service;
 use crate::net::Listener;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use tokio::task::JoinHandle;
 
 /// All doors of a server. They open and close together.
@@ -20,6 +20,28 @@ pub(super) struct Doors {
     up: bool,
     /// How many faults keep it from listening.
     refusals: usize,
+    followers: Followers,
+}
+
+/// How a server stands, for those who follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It was shut down, in good order.
+    Left,
+    /// It was killed, or is being dropped.
+    Killed,
+    Paused,
+    Up,
+}
+
+/// Who is told how a server stands, at once.
+#[derive(Default)]
+struct Followers(Vec<Box<dyn Fn(Standing) + Send + Sync>>);
+
+impl fmt::Debug for Followers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} followers", self.0.len())
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +100,26 @@ impl Doors {
             paused: false,
             up: true,
             refusals: 0,
+            followers: Followers::default(),
         }
+    }
+
+    /// Tells how the server stands, now and whenever that changes. What is told must not look at the server.
+    pub(super) fn follow(&mut self, tell: impl Fn(Standing) + Send + Sync + 'static) {
+        tell(self.standing());
+        self.followers.0.push(Box::new(tell));
+    }
+
+    fn standing(&self) -> Standing {
+        match (self.up, self.paused) {
+            (false, _) => Standing::Killed,
+            (true, true) => Standing::Paused,
+            (true, false) => Standing::Up,
+        }
+    }
+
+    fn tell(&self, standing: Standing) {
+        self.followers.0.iter().for_each(|tell| tell(standing));
     }
 
     /// One more door, which is as the others are: down, or up, or held up.
@@ -125,8 +166,11 @@ impl Doors {
     }
 
     /// Listens nowhere, and holds every address. What comes back is what may still be accepting one last connection.
-    pub(super) fn go_down(&mut self) -> Vec<JoinHandle<()>> {
-        self.up = false;
+    pub(super) fn go_down(&mut self, standing: Standing) -> Vec<JoinHandle<()>> {
+        // One that is down already does not leave in good order.
+        if std::mem::replace(&mut self.up, false) {
+            self.tell(standing);
+        }
         self.all().filter_map(|door| door.life.go_down()).collect()
     }
 
@@ -156,10 +200,12 @@ impl Doors {
         service: &Arc<Service>,
     ) -> Result<(), NotAgain> {
         self.up = true;
-        if self.refusals > 0 {
-            return Ok(());
-        }
-        self.listen_wherever(open, service)
+        let listening = match self.refusals {
+            0 => self.listen_wherever(open, service),
+            _ => Ok(()),
+        };
+        self.tell(self.standing());
+        listening
     }
 
     fn listen_wherever(
@@ -174,17 +220,22 @@ impl Doors {
     /// Listens nowhere, and gives up every address.
     pub(super) fn end(&mut self) {
         self.all().for_each(|door| door.life.end());
+        self.up = false;
+        self.tell(Standing::Killed);
+        self.followers.0.clear();
     }
 
     pub(super) fn pause(&mut self) {
         if !std::mem::replace(&mut self.paused, true) {
             self.all().for_each(|door| door.entrance.freezer.freeze());
+            self.tell(self.standing());
         }
     }
 
     pub(super) fn resume(&mut self) {
         if std::mem::replace(&mut self.paused, false) {
             self.all().for_each(|door| door.entrance.freezer.thaw());
+            self.tell(self.standing());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Killing a server, shutting it down, starting it again, and making it hold its breath.
 
 use crate::error::Error;
-use crate::mock::doors::{Doors, NotAgain};
+use crate::mock::doors::{Doors, NotAgain, Standing};
 use crate::mock::open::Entrance;
 use crate::mock::server::MockServer;
 use crate::net::Listener;
@@ -69,11 +69,19 @@ impl MockServer {
     /// # }
     /// ```
     ///
+    /// What it has [registered](Self::register) with Consul is taken back before anything else.
+    ///
     /// Cancel safe: what is open stays open until its calls end, or the server is dropped.
     pub async fn shutdown(&self, grace: Duration) {
+        if timeout(grace, self.registrations.leave()).await.is_err() {
+            tracing::warn!(
+                ?grace,
+                "Consul has not taken a registration back within the grace"
+            );
+        }
         let accepting = {
             let mut doors = self.doors();
-            let accepting = doors.go_down();
+            let accepting = doors.go_down(Standing::Left);
             self.open.leave_all();
             accepting
         };
@@ -160,7 +168,7 @@ impl MockServer {
         self.doors().is_paused()
     }
 
-    fn doors(&self) -> MutexGuard<'_, Doors> {
+    pub(super) fn doors(&self) -> MutexGuard<'_, Doors> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,7 +182,7 @@ impl MockServer {
     /// Listens no more and closes every connection. What comes back is what may still be ending.
     pub(super) fn cut(&self, reset: bool) -> Vec<JoinHandle<()>> {
         let mut doors = self.doors();
-        let accepting = doors.go_down();
+        let accepting = doors.go_down(Standing::Killed);
         // Before anybody can open the doors again.
         self.open.close_all(reset);
         drop(doors);

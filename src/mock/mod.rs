@@ -22,6 +22,7 @@
 //! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
+//! - `registration`: that servers are registered with Consul, kept up; `register`: [`Register`], making it so.
 //! - `chaos`: [`Chaos`], failures by a schedule that is drawn from a seed.
 //! - `cluster`: [`MockCluster`], several of them as one.
 
@@ -54,6 +55,8 @@ mod open;
 mod outlet;
 mod reading;
 mod recording;
+mod register;
+mod registration;
 mod registry;
 mod reply;
 mod respond;
@@ -76,6 +79,7 @@ pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use lifecycle::Kill;
 pub use matcher::{Matcher, Mismatch};
+pub use register::Register;
 pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};
 pub use sequence::Sequence;
 pub use server::MockServer;

@@ -10,6 +10,7 @@ use crate::mock::doors::Doors;
 use crate::mock::fault::Faults;
 use crate::mock::journal::{Journal, Log, Redaction, Unfinished};
 use crate::mock::open::Open;
+use crate::mock::registration::Registrations;
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
 use crate::mock::tls::{ServerTls, Tls};
@@ -63,6 +64,7 @@ pub struct MockServer {
     pub(super) service: Arc<Service>,
     pub(super) open: Arc<Open>,
     pub(super) doors: Arc<Mutex<Doors>>,
+    pub(super) registrations: Registrations,
     pub(super) patience: Duration,
     allow_unmatched: bool,
     /// Whether dropping it verifies.
@@ -131,6 +133,7 @@ impl MockServer {
             service,
             open,
             doors: Arc::new(Mutex::new(doors)),
+            registrations: Registrations::default(),
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
             verifies: AtomicBool::new(settings.verify_on_drop),

@@ -93,6 +93,7 @@ const ROWS: &[&[&str]] = &[
         "client::verbs",
         "mock::doors",
     ],
+    &["mock::registration"],
     &[
         "client::consul",
         "client::health",
@@ -104,6 +105,7 @@ const ROWS: &[&[&str]] = &[
         "mock::injecting",
         "mock::lifecycle",
         "mock::mounting",
+        "mock::register",
         "mock::rotating",
     ],
     &["mock::chaos", "mock::recording"],

@@ -109,7 +109,7 @@ impl Reading {
         let host = Some(&*service.address).filter(|host| !host.is_empty());
         let address = if !service.socket_path.is_empty() {
             format!("unix:{}", service.socket_path)
-        } else if service.address.starts_with("unix:") {
+        } else if service.address.starts_with("unix:") || service.address.starts_with("memory:") {
             service.address.clone()
         } else {
             let port = u16::try_from(service.port).ok().filter(|port| *port > 0);
@@ -193,6 +193,7 @@ mod tests {
                 "unix:/run/kv.sock",
             ),
             (json!({"Address": "unix:/run/kv.sock"}), "unix:/run/kv.sock"),
+            (json!({"Address": "memory:7", "Port": 0}), "memory:7"),
             (
                 json!({"Port": 1, "Meta": {"grpc_tls_name": ""}}),
                 "https://10.0.0.1:1",

@@ -73,9 +73,10 @@ impl Consul {
 impl ConsulService {
     /// Only instances with this tag. More than one call asks for all of them.
     pub fn tag(self, tag: impl AsRef<str>) -> Self {
-        // Consul's quotes are those of Go, which are JSON's for what a tag may have.
-        let quoted = serde_json::Value::from(tag.as_ref());
-        self.filter(format!("Service.Tags contains {quoted}"))
+        // Consul's expressions know no escapes in texts.
+        let tag = tag.as_ref();
+        let quote = if tag.contains(['"', '\\']) { '`' } else { '"' };
+        self.filter(format!("Service.Tags contains {quote}{tag}{quote}"))
     }
 
     /// Only instances of which this [expression](https://developer.hashicorp.com/consul/api-docs/features/filtering) is true,
