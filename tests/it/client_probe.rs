@@ -23,7 +23,11 @@ pub(crate) fn failures() -> impl Iterator<Item = Code> {
 
 /// Servers in this process that answer every call.
 pub(crate) async fn answering_cluster(servers: usize) -> MockCluster {
-    let cluster = MockCluster::memory(servers).await;
+    answering(MockCluster::memory(servers).await)
+}
+
+/// Servers that answer every call.
+pub(crate) fn answering(cluster: MockCluster) -> MockCluster {
     cluster.mount(Stub::any().reply(json!({})).times(0..));
     cluster
 }

@@ -52,6 +52,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Writes to its stdin, which stays open.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: &[u8]) {

@@ -2,6 +2,7 @@
 //!
 //! - `start`: starting them by one builder.
 //! - `mounting`, `injecting`, `asserting`: stubs and faults for all of them; reading and judging what came to any of them.
+//! - `registering`: registering all of them with Consul.
 //! - `lifecycle`: killing, restarting and pausing some or all; `chance`: which of them, by a seed; `chaos`: all of it, by a schedule.
 //! - `group`: addresses of their own for some clients; `partition`: such clients cut off from some servers.
 
@@ -13,6 +14,7 @@ mod injecting;
 mod lifecycle;
 mod mounting;
 mod partition;
+mod registering;
 mod start;
 
 use crate::address::Address;

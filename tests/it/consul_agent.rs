@@ -1,0 +1,111 @@
+//! A real Consul agent, for the tests that are judged by one (`TESTKIT_CONSUL` is its binary).
+
+use crate::process::Running;
+use rpcplugin_testkit::{Value, json};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::{env, fs};
+use tempfile::TempDir;
+
+/// An agent that is a cluster of its own and keeps everything in memory (`consul agent -dev`).
+pub(crate) struct RealConsul {
+    running: Option<Running>,
+    directory: TempDir,
+    http: u16,
+}
+
+/// The token that may do everything, with an agent that asks for tokens.
+pub(crate) const ROOT_TOKEN: &str = "root-of-the-test";
+
+impl RealConsul {
+    /// One that asks nobody for a token.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(json!({})).await
+    }
+
+    /// One that lets nobody see anything without a token.
+    pub(crate) async fn start_with_tokens() -> Self {
+        let tokens = json!({"master": ROOT_TOKEN, "agent": ROOT_TOKEN});
+        Self::start_with(json!({
+            "acl": {"enabled": true, "default_policy": "deny", "tokens": tokens},
+        }))
+        .await
+    }
+
+    async fn start_with(more: Value) -> Self {
+        // Somebody else may have got one of the ports before it did.
+        for _ in 0..5 {
+            let ports: [u16; 3] = free_ports();
+            let directory = TempDir::new().expect("a directory");
+            let mut config = json!({
+                "bind_addr": "127.0.0.1",
+                "disable_update_check": true,
+                "ports": {
+                    "http": ports[0], "server": ports[1], "serf_lan": ports[2],
+                    "serf_wan": -1, "dns": -1, "grpc": -1,
+                },
+                "limits": {"http_max_conns_per_client": 10_000},
+            });
+            let config = {
+                let map = config.as_object_mut().expect("it is one");
+                map.extend(more.as_object().expect("it is one").clone());
+                config.to_string()
+            };
+            fs::write(directory.path().join("agent.json"), config).expect("it is written");
+            let mut agent = Self {
+                running: None,
+                directory,
+                http: ports[0],
+            };
+            if agent.run().await {
+                return agent;
+            }
+        }
+        panic!("no agent could be started, for ports that were free a moment ago");
+    }
+
+    /// Starts it; again, if it ran before: it has forgotten everything.
+    pub(crate) async fn run(&mut self) -> bool {
+        let binary = env::var("TESTKIT_CONSUL").expect("TESTKIT_CONSUL is the binary of Consul");
+        let mut command = Command::new(binary);
+        command
+            .args(["agent", "-dev", "-config-file"])
+            .arg(self.directory.path().join("agent.json"))
+            .env_remove("CONSUL_HTTP_ADDR")
+            .env_remove("CONSUL_HTTP_TOKEN");
+        let mut running = Running::start(&mut command);
+        let is_ready = |line: &str| {
+            // Its own node is in its catalog, which takes a leader.
+            line.contains("Synced node info") || line.contains("==> Error starting agent")
+        };
+        let said = running.until(is_ready).await;
+        self.running = Some(running);
+        !said.contains("==> Error starting agent")
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// `STOP` or `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let running = self.running.as_ref().expect("it runs");
+        let id = running.id().to_string();
+        let mut kill = Command::new("kill");
+        let sent = kill.arg(format!("-{name}")).arg(id).status();
+        assert!(sent.expect("there is a `kill`").success());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+}
+
+/// Ports that nobody listens at, a moment ago.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are ports")
+    });
+    listeners.map(|listener| listener.local_addr().expect("it listens").port())
+}
