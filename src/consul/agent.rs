@@ -57,13 +57,10 @@ pub(super) enum Token {
     Given(Secret),
 }
 
-/// Where an agent listens if nothing else is said.
-const LOCAL: &str = "127.0.0.1:8500";
-
 impl Default for Consul {
     /// The agent of this machine, `http://127.0.0.1:8500`.
     fn default() -> Self {
-        Self::new(LOCAL)
+        Self::at(Place::local(), None)
     }
 }
 
@@ -73,12 +70,12 @@ impl Consul {
     pub fn new(address: impl AsRef<str>) -> Self {
         let (place, mistake) = match Place::parse(address.as_ref()) {
             Ok(place) => (place, None),
-            Err(mistake) => {
-                let address = Address::tcp("127.0.0.1", 8500);
-                let prefix = String::new();
-                (Place { address, prefix }, Some(mistake))
-            }
+            Err(mistake) => (Place::local(), Some(mistake)),
         };
+        Self::at(place, mistake)
+    }
+
+    fn at(place: Place, mistake: Option<Error>) -> Self {
         Self::of(Settings {
             place,
             tls: None,

@@ -3,13 +3,13 @@
 use crate::address::Address;
 use crate::consul::ask::Answer;
 use crate::error::{Error, Kind};
-use crate::net::{self, Secure, Tls};
+use crate::net::{self, Secure, Tls, tls_error};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Body as _, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::future::pending;
+use std::{error::Error as _, future::pending};
 
 /// Ten thousand instances are some 15 MB.
 const LIMIT: usize = 256 << 20;
@@ -23,13 +23,26 @@ pub(super) async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Answer), Error> {
     let stream = net::dial(address).await?;
-    let stream = match tls {
-        Some(tls) => tls.for_dial().connect(stream, address).await?,
+    let tls = tls.map(|tls| tls.for_dial());
+    let stream = match &tls {
+        Some(tls) => tls.connect(stream, address).await?,
         None => Secure::Plain(stream),
     };
     let broken = |error: hyper::Error| {
-        let text = format!("{address} accepted the connection but gave no answer of HTTP");
-        Error::new(Kind::Connect, text).caused_by(error)
+        // The agent looks at our certificate after our side of the handshake.
+        let alert = error.source().and_then(|cause| cause.downcast_ref());
+        let why = tls
+            .as_ref()
+            .zip(alert)
+            .and_then(|(tls, alert)| tls.explain(alert));
+        match why {
+            Some(why) => tls_error(address, &why),
+            None => {
+                let text = format!("{address} accepted the connection but gave no answer of HTTP");
+                Error::new(Kind::Connect, text)
+            }
+        }
+        .caused_by(error)
     };
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut requests, connection) = handshake.map_err(broken)?;

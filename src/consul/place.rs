@@ -10,9 +10,20 @@ pub(super) struct Place {
     pub(super) address: Address,
     /// What all paths begin with: empty, or `/prefix`.
     pub(super) prefix: String,
+    /// Whether the port was told, and not that of the scheme.
+    has_port: bool,
 }
 
 impl Place {
+    /// Where an agent listens if nothing else is said.
+    pub(super) fn local() -> Self {
+        Self {
+            address: Address::tcp("127.0.0.1", 8500),
+            prefix: String::new(),
+            has_port: true,
+        }
+    }
+
     /// `host:port`, `http://host:port`, `https://host:port`, both with a path if the agent is behind one, or
     /// `unix:///path`. Without a port it is that of the scheme, as Consul's own client has it.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
@@ -26,6 +37,7 @@ impl Place {
             return Ok(Self {
                 address,
                 prefix: String::new(),
+                has_port: false,
             });
         }
         let (scheme, rest) = match text.split_once("://") {
@@ -47,15 +59,22 @@ impl Place {
             "" => String::new(),
             path => format!("/{path}"),
         };
-        Ok(Self { address, prefix })
+        Ok(Self {
+            address,
+            prefix,
+            has_port,
+        })
     }
 
     /// The same with TLS, as `CONSUL_HTTP_SSL` asks for it.
     pub(super) fn with_tls(self) -> Self {
-        Self {
-            address: self.address.with_tls(true),
-            ..self
+        let mut address = self.address.with_tls(true);
+        if let Address::Tcp { port, .. } = &mut address
+            && !self.has_port
+        {
+            *port = 443;
         }
+        Self { address, ..self }
     }
 }
 
@@ -109,7 +128,19 @@ mod tests {
 
     #[test]
     fn tls_can_be_asked_for_beside_it() {
-        let place = Place::parse("consul.internal:8501/x").unwrap().with_tls();
-        assert_eq!(place.to_string(), "https://consul.internal:8501/x");
+        let table = [
+            ("consul.internal:8501/x", "https://consul.internal:8501/x"),
+            ("consul.internal:80", "https://consul.internal:80"),
+            ("http://consul.internal", "https://consul.internal:443"),
+            (
+                "https://consul.internal:8501",
+                "https://consul.internal:8501",
+            ),
+            ("unix:///run/consul.sock", "unix:/run/consul.sock"),
+        ];
+        for (text, shown) in table {
+            let place = Place::parse(text).unwrap().with_tls();
+            assert_eq!(place.to_string(), shown);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! A real Consul agent, for the tests that are judged by one (`TESTKIT_CONSUL` is its binary).
 
 use crate::process::Running;
+use rpcplugin_testkit::tls::IdentityFiles;
 use rpcplugin_testkit::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
-use std::{env, fs};
+use std::{env, fs, path::PathBuf};
 use tempfile::TempDir;
 
 /// An agent that is a cluster of its own and keeps everything in memory (`consul agent -dev`).
@@ -12,6 +13,7 @@ pub(crate) struct RealConsul {
     running: Option<Running>,
     directory: TempDir,
     http: u16,
+    https: u16,
 }
 
 /// The token that may do everything, with an agent that asks for tokens.
@@ -32,17 +34,30 @@ impl RealConsul {
         .await
     }
 
+    /// One that speaks TLS beside the rest, and wants clients to have a certificate of this authority.
+    pub(crate) async fn start_secured(files: &IdentityFiles) -> Self {
+        Self::start_with(json!({
+            "cert_file": files.cert(), "key_file": files.key(), "ca_file": files.ca(),
+            "verify_incoming": true,
+        }))
+        .await
+    }
+
     async fn start_with(more: Value) -> Self {
         // Somebody else may have got one of the ports before it did.
         for _ in 0..5 {
-            let ports: [u16; 3] = free_ports();
+            let ports: [u16; 4] = free_ports();
             let directory = TempDir::new().expect("a directory");
+            let socket = directory.path().join("http.sock");
+            let is_secured = more.get("cert_file").is_some();
+            let https = if is_secured { i32::from(ports[3]) } else { -1 };
             let mut config = json!({
                 "bind_addr": "127.0.0.1",
                 "disable_update_check": true,
+                "addresses": {"http": format!("127.0.0.1 unix://{}", socket.display())},
                 "ports": {
                     "http": ports[0], "server": ports[1], "serf_lan": ports[2],
-                    "serf_wan": -1, "dns": -1, "grpc": -1,
+                    "https": https, "serf_wan": -1, "dns": -1, "grpc": -1,
                 },
                 "limits": {"http_max_conns_per_client": 10_000},
             });
@@ -56,6 +71,7 @@ impl RealConsul {
                 running: None,
                 directory,
                 http: ports[0],
+                https: ports[3],
             };
             if agent.run().await {
                 return agent;
@@ -95,6 +111,16 @@ impl RealConsul {
         let mut kill = Command::new("kill");
         let sent = kill.arg(format!("-{name}")).arg(id).status();
         assert!(sent.expect("there is a `kill`").success());
+    }
+
+    /// The socket that it listens at beside its port.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("http.sock")
+    }
+
+    /// Where it speaks TLS.
+    pub(crate) fn https(&self) -> String {
+        format!("https://127.0.0.1:{}", self.https)
     }
 
     pub(crate) fn url(&self) -> String {

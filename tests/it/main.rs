@@ -24,6 +24,7 @@ mod config;
 mod connection;
 mod consul;
 mod consul_agent;
+mod consul_env;
 mod consul_real;
 mod contract;
 mod deadlines;
