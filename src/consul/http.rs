@@ -9,7 +9,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Body as _, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::{error::Error as _, future::pending};
+use std::{error, future::pending, io};
 
 /// Ten thousand instances are some 15 MB.
 const LIMIT: usize = 256 << 20;
@@ -30,7 +30,7 @@ pub(super) async fn exchange(
     };
     let broken = |error: hyper::Error| {
         // The agent looks at our certificate after our side of the handshake.
-        let alert = error.source().and_then(|cause| cause.downcast_ref());
+        let alert = io_error(&error);
         let why = tls
             .as_ref()
             .zip(alert)
@@ -71,4 +71,16 @@ pub(super) async fn exchange(
         answer = exchange => answer,
         never = driving => never,
     }
+}
+
+/// What the connection ended with, if that is behind an error.
+fn io_error(error: &hyper::Error) -> Option<&io::Error> {
+    let mut cause = error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
 }

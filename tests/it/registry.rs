@@ -14,7 +14,6 @@ pub(crate) enum Registry {
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: u16,
-    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -98,7 +97,6 @@ impl Registry {
                 true => unchunked(body),
                 false => body.to_owned(),
             },
-            head: head.to_owned(),
         }
     }
 
@@ -134,12 +132,9 @@ impl Registry {
     }
 
     /// [`ask`](Self::ask) that has to succeed.
-    #[track_caller]
-    pub(crate) fn put<'a>(&'a self, path: &'a str, body: &'a str) -> impl Future<Output = ()> + 'a {
-        async move {
-            let said = self.ask("PUT", path, body).await;
-            assert_eq!(said.code, 200, "{path}: {said:?}");
-        }
+    pub(crate) async fn put(&self, path: &str, body: &str) {
+        let said = self.ask("PUT", path, body).await;
+        assert_eq!(said.code, 200, "{path}: {said:?}");
     }
 }
 

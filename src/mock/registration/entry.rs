@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How Consul finds out whether a server is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::mock) enum Check {
+pub(crate) enum Check {
     /// It asks the server's health service, so often.
     Grpc(Duration),
     None,
@@ -18,20 +18,20 @@ pub(in crate::mock) enum Check {
 
 /// What Consul is told of a server.
 #[derive(Clone, Debug)]
-pub(in crate::mock) struct Entry {
-    pub(in crate::mock) service: String,
-    pub(in crate::mock) id: String,
-    pub(in crate::mock) address: Address,
-    pub(in crate::mock) tags: Vec<String>,
-    pub(in crate::mock) meta: Vec<(String, String)>,
-    pub(in crate::mock) weight: u32,
-    pub(in crate::mock) check: Check,
-    pub(in crate::mock) deregister_after: Option<Duration>,
+pub(crate) struct Entry {
+    pub(crate) service: String,
+    pub(crate) id: String,
+    pub(crate) address: Address,
+    pub(crate) tags: Vec<String>,
+    pub(crate) meta: Vec<(String, String)>,
+    pub(crate) weight: u32,
+    pub(crate) check: Check,
+    pub(crate) deregister_after: Option<Duration>,
 }
 
 impl Entry {
     /// An id that no other server on this machine has.
-    pub(in crate::mock) fn id_of(service: &str, address: &Address) -> String {
+    pub(crate) fn id_of(service: &str, address: &Address) -> String {
         let plain = |c: char| match c {
             'a'..='z' | 'A'..='Z' | '0'..='9' | '.' => c,
             _ => '-',
@@ -40,14 +40,14 @@ impl Entry {
         format!("{service}-{address}")
     }
 
-    pub(in crate::mock) fn check_id(&self) -> String {
+    pub(crate) fn check_id(&self) -> String {
         format!("service:{}", self.id)
     }
 
     /// The [body](https://developer.hashicorp.com/consul/api-docs/agent/service#register-service) of its registration.
     ///
     /// A socket stands in the address: older agents refuse `SocketPath`.
-    pub(in crate::mock) fn body(&self) -> Result<Value, Error> {
+    pub(crate) fn body(&self) -> Result<Value, Error> {
         let (host, port) = match &self.address {
             Address::Tcp { host, port, .. } => (host.clone(), *port),
             other => (other.to_string(), 0),

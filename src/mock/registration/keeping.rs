@@ -17,7 +17,7 @@ use tokio::{
 
 /// All registrations of a server.
 #[derive(Debug, Default)]
-pub(in crate::mock) struct Registrations(Mutex<Vec<Registered>>);
+pub(crate) struct Registrations(Mutex<Vec<Registered>>);
 
 /// One of them, with the task that keeps it up.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Registrations {
     }
 
     /// Registers, and goes on doing so whenever the server comes back.
-    pub(in crate::mock) async fn add(
+    pub(crate) async fn add(
         &self,
         consul: &Consul,
         entry: Entry,
@@ -62,14 +62,14 @@ impl Registrations {
     }
 
     /// Takes all of them back, for good.
-    pub(in crate::mock) async fn take_back(&self) -> Result<(), Error> {
+    pub(crate) async fn take_back(&self) -> Result<(), Error> {
         let all = std::mem::take(&mut *self.lock());
         all.iter().for_each(|one| one.task.abort());
         leave(&all).await
     }
 
     /// The server says good-bye, and may come back.
-    pub(in crate::mock) async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         let all = self.lock().clone();
         if let Err(error) = leave(&all).await {
             tracing::warn!(error = error.chain(), "a mock server could not deregister");

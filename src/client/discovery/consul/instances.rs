@@ -148,7 +148,7 @@ mod tests {
     use crate::endpoint::Endpoint;
     use serde_json::{Value, json};
 
-    fn read(entries: Value) -> Instances {
+    fn read(entries: &Value) -> Instances {
         let reading = Reading {
             tls_meta: "grpc_tls_name".to_owned(),
             is_sorted: false,
@@ -156,7 +156,7 @@ mod tests {
         reading.read(entries.to_string().as_bytes()).unwrap()
     }
 
-    fn addresses(entries: Value) -> Vec<String> {
+    fn addresses(entries: &Value) -> Vec<String> {
         let endpoints = read(entries).endpoints;
         let address = |endpoint: Endpoint| endpoint.address.to_string();
         endpoints.into_iter().map(address).collect()
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_an_endpoint() {
-        let found = read(json!([{
+        let found = read(&json!([{
             "Node": {"Node": "n1", "Address": "10.0.0.1"},
             "Service": {
                 "ID": "kv-1", "Service": "kv", "Address": "10.0.0.9", "Port": 50051,
@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn an_address_is_that_of_the_service_or_else_of_its_node() {
-        let entry = |service: Value| json!([{"Node": {"Address": "10.0.0.1"}, "Service": service}]);
+        let entry =
+            |service: &Value| json!([{"Node": {"Address": "10.0.0.1"}, "Service": service}]);
         let table = [
             (json!({"Address": "", "Port": 1}), "10.0.0.1:1"),
             (json!({"Port": 1}), "10.0.0.1:1"),
@@ -200,7 +201,7 @@ mod tests {
             ),
         ];
         for (service, address) in table {
-            assert_eq!(addresses(entry(service.clone())), [address], "{service}");
+            assert_eq!(addresses(&entry(&service)), [address], "{service}");
         }
     }
 
@@ -208,7 +209,7 @@ mod tests {
     fn the_meta_key_tells_of_tls_and_under_which_name() {
         let service =
             json!({"Address": "10.0.0.9", "Port": 1, "Meta": {"grpc_tls_name": "kv.internal"}});
-        let found = read(json!([{"Node": null, "Service": service}])).endpoints;
+        let found = read(&json!([{"Node": null, "Service": service}])).endpoints;
         let expected = Endpoint::new("https://10.0.0.9:1").unwrap();
         assert_eq!(found, [expected.tls_name("kv.internal")]);
     }
@@ -221,7 +222,7 @@ mod tests {
                 "Checks": [{"Status": "passing"}, {"Status": status}],
             })
         };
-        let found = read(json!([
+        let found = read(&json!([
             instance("c", 3, "critical"),
             instance("b", 2, "warning"),
             instance("a", 1, "passing"),
@@ -236,13 +237,13 @@ mod tests {
             {"Service": {"ID": "b", "Address": "h", "Port": 1, "Weights": {"Passing": 5}}},
             {"Service": {"ID": "a", "Address": "h", "Port": 1, "Weights": {"Passing": 3}}},
         ]);
-        let found = read(twice).endpoints;
+        let found = read(&twice).endpoints;
         assert_eq!(found, [Endpoint::new("h:1").unwrap().weight(3)]);
     }
 
     #[test]
     fn what_cannot_be_called_is_told() {
-        let found = read(json!([
+        let found = read(&json!([
             {"Service": {"ID": "no-port", "Address": "h", "Port": 0}},
             {"Service": {"ID": "odd-port", "Address": "h", "Port": 70000}},
             {"Service": {"ID": "no-host", "Port": 1}},
@@ -265,6 +266,6 @@ mod tests {
         let entry = json!([{"Node": null, "Service": {
             "ID": "a", "Address": "h", "Port": 1, "Tags": null, "Meta": null, "Weights": null,
         }, "Checks": null}]);
-        assert_eq!(read(entry).endpoints, [Endpoint::new("h:1").unwrap()]);
+        assert_eq!(read(&entry).endpoints, [Endpoint::new("h:1").unwrap()]);
     }
 }
