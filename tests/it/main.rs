@@ -24,6 +24,7 @@ mod config;
 mod connection;
 mod consul;
 mod consul_agent;
+mod consul_answers;
 mod consul_env;
 mod consul_failures;
 mod consul_probe;

@@ -241,7 +241,7 @@ impl Entry {
             "Service": instance.service,
             "Tags": instance.tags,
             "Address": instance.host,
-            "Meta": instance.meta,
+            "Meta": some(&instance.meta),
             "Port": instance.port,
             "Weights": {"Passing": instance.weight, "Warning": instance.warning_weight},
             "EnableTagOverride": false,
@@ -276,6 +276,14 @@ impl Entry {
             "ServiceTags": self.instance.tags,
             "Type": if check.ttl.is_some() { "ttl" } else { "grpc" },
         })
+    }
+}
+
+/// Consul writes `null` for a map that is empty.
+fn some(map: &BTreeMap<String, String>) -> Value {
+    match map.is_empty() {
+        true => Value::Null,
+        false => json!(map),
     }
 }
 

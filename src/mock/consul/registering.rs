@@ -64,10 +64,12 @@ pub(super) fn service(body: &Value, now: Instant) -> Result<(ServiceInstance, Ch
     };
     let mut checks = Checks::new();
     let several = told.checks.unwrap_or_default();
-    for (n, check) in told.check.into_iter().chain(several).enumerate() {
-        let usual = match n {
-            0 => format!("service:{id}"),
-            n => format!("service:{id}:{}", n + 1),
+    let all: Vec<_> = told.check.into_iter().chain(several).collect();
+    let is_one = all.len() == 1;
+    for (n, check) in all.into_iter().enumerate() {
+        let usual = match is_one {
+            true => format!("service:{id}"),
+            false => format!("service:{id}:{}", n + 1),
         };
         let (name, check) = read(check, usual, &told.name, now)?;
         checks.insert(name, check);

@@ -242,7 +242,7 @@ fn instances(
                 "Node": NODE, "Address": "127.0.0.1", "Datacenter": DATACENTER, "ServiceID": service["ID"],
                 "ServiceName": service["Service"], "ServiceAddress": service["Address"],
                 "ServicePort": service["Port"], "ServiceTags": service["Tags"],
-                "ServiceMeta": service["Meta"], "ServiceWeights": service["Weights"],
+                "ServiceMeta": entry.instance.meta, "ServiceWeights": service["Weights"],
             })
         }
     });
