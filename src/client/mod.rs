@@ -77,7 +77,7 @@ pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
-pub use discovery::{ConsulService, Discover, Discovery, Poll, Refresh, StaticList};
+pub use discovery::{ConsulService, Discover, Discovery, EndpointFile, Poll, Refresh, StaticList};
 pub use ejection::Ejection;
 pub use events::{ClientEvent, Events};
 pub use handle::Client;

@@ -34,6 +34,7 @@ mod deadlines;
 mod dials;
 mod discovery;
 mod discovery_failures;
+mod discovery_file;
 mod failover;
 mod faults_barriers;
 mod faults_bytes;

@@ -4,11 +4,13 @@
 //! - `source`: any of them, as a client holds it.
 //! - `list`: [`StaticList`], a source that never changes; `poll`: [`Poll`], one that is asked now and then.
 //! - `steps`: a stream as an async step.
+//! - `file`: [`EndpointFile`], endpoints in a file.
 //! - `consul`: [`ConsulService`], the instances of a service in Consul.
 //! - `keep`: which set is used: the last one that was good (pure).
 
 mod consul;
 mod discover;
+mod file;
 mod keep;
 mod list;
 mod poll;
@@ -18,6 +20,7 @@ mod steps;
 
 pub use consul::ConsulService;
 pub use discover::Discover;
+pub use file::EndpointFile;
 pub(crate) use keep::{Keep, Step};
 pub use list::StaticList;
 pub use poll::Poll;
