@@ -71,6 +71,7 @@ mod lifecycle;
 mod load;
 mod matchers;
 mod metadata;
+mod mock_consul;
 mod negative;
 mod openssl;
 mod partitions;
