@@ -77,7 +77,9 @@ pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
-pub use discovery::{ConsulService, Discover, Discovery, EndpointFile, Poll, Refresh, StaticList};
+pub use discovery::{
+    ConsulService, Discover, Discovery, Dns, EndpointFile, Poll, Refresh, StaticList,
+};
 pub use ejection::Ejection;
 pub use events::{ClientEvent, Events};
 pub use handle::Client;

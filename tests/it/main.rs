@@ -33,6 +33,7 @@ mod contract;
 mod deadlines;
 mod dials;
 mod discovery;
+mod discovery_dns;
 mod discovery_failures;
 mod discovery_file;
 mod failover;

@@ -4,12 +4,14 @@
 //! - `source`: any of them, as a client holds it.
 //! - `list`: [`StaticList`], a source that never changes; `poll`: [`Poll`], one that is asked now and then.
 //! - `steps`: a stream as an async step.
+//! - `dns`: [`Dns`], the addresses of a host.
 //! - `file`: [`EndpointFile`], endpoints in a file.
 //! - `consul`: [`ConsulService`], the instances of a service in Consul.
 //! - `keep`: which set is used: the last one that was good (pure).
 
 mod consul;
 mod discover;
+mod dns;
 mod file;
 mod keep;
 mod list;
@@ -20,6 +22,7 @@ mod steps;
 
 pub use consul::ConsulService;
 pub use discover::Discover;
+pub use dns::Dns;
 pub use file::EndpointFile;
 pub(crate) use keep::{Keep, Step};
 pub use list::StaticList;
