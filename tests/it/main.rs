@@ -73,6 +73,7 @@ mod load;
 mod matchers;
 mod metadata;
 mod mock_consul;
+mod mock_consul_faults;
 mod negative;
 mod openssl;
 mod partitions;

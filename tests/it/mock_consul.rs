@@ -237,9 +237,13 @@ async fn in_step(cluster: MockCluster) {
         };
         cluster.iter().map(status).collect()
     };
-    let client = within(registry.agent().connect_to("kv"))
-        .await
-        .expect("it connects");
+    let builder = registry.agent().service("kv");
+    let builder = Client::builder().discover(builder.at_most_every(Duration::from_millis(1)));
+    let builder = match cluster[0].client_tls() {
+        Some(tls) => builder.tls(tls),
+        None => builder,
+    };
+    let client = within(builder.connect()).await.expect("it connects");
     let mut events = client.events();
     let [up, down] = [Some(CheckStatus::Passing), Some(CheckStatus::Critical)];
 

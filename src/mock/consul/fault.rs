@@ -5,7 +5,7 @@ use std::{
     panic::Location,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -114,7 +114,6 @@ pub(super) struct Placed {
     hits: watch::Sender<u64>,
     left: AtomicU64,
     removed: watch::Sender<bool>,
-    is_removed: AtomicBool,
 }
 
 impl Placed {
@@ -124,7 +123,6 @@ impl Placed {
             fault,
             hits: watch::Sender::new(0),
             removed: watch::Sender::new(false),
-            is_removed: AtomicBool::new(false),
         }
     }
 
@@ -135,7 +133,7 @@ impl Placed {
             .path
             .as_ref()
             .is_none_or(|prefix| path.starts_with(prefix));
-        if !is_meant || self.is_removed.load(Ordering::Acquire) {
+        if !is_meant || self.is_removed() {
             return false;
         }
         let take = |left: u64| left.checked_sub(1);
@@ -146,6 +144,10 @@ impl Placed {
             self.hits.send_modify(|hits| *hits += 1);
         }
         taken.is_ok()
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        *self.removed.borrow()
     }
 
     /// Waits until it is taken away.
@@ -192,7 +194,6 @@ impl InjectedConsulFault {
 
     /// Takes it away. What it held up goes on.
     pub fn remove(&self) {
-        self.0.is_removed.store(true, Ordering::Release);
         self.0.removed.send_replace(true);
     }
 }

@@ -87,7 +87,9 @@ async fn respond(state: &State, request: Request<Incoming>) -> io::Result<Respon
         Ok(asked) => answer(state, &asked).await,
         Err(refused) => refused,
     };
-    match effect {
+    // One that was taken away while the request waited.
+    let is_over = strike.as_ref().is_some_and(|strike| strike.is_removed());
+    match effect.filter(|_| !is_over) {
         Some(Effect::Cut) => return Ok(half(said)),
         Some(Effect::Empty) => "[]".clone_into(&mut said.body),
         Some(Effect::Garbage(text)) => said.body.clone_from(text),
