@@ -2,7 +2,7 @@
 //! ours does instead. The faults have the numbers of the list that they were collected in.
 //!
 //! Here are 10 to 14; in `client_faults_calls.rs` 15, 22 and 23; in `client_faults_servers.rs` 16 to 18. The others: 1 to 9 (the pool) in
-//! `pool_faults.rs`, 19 (discovery) not yet, 20 (tokens) in `auth.rs`, 21 (the environment) in `config.rs`, 24 (certificates)
+//! `pool_faults.rs`, 19 (discovery) in `seed_discovery.rs`, 20 (tokens) in `auth.rs`, 21 (the environment) in `config.rs`, 24 (certificates)
 //! in `certificates.rs` and `tls.rs`.
 
 use crate::client_probe::{

@@ -98,6 +98,7 @@ mod resilience;
 mod retries;
 mod schema;
 mod seed;
+mod seed_discovery;
 mod seed_pool;
 mod seed_resilience;
 mod sequences;

@@ -210,6 +210,33 @@ mod several {
     }
 }
 
+mod found {
+    use rpcplugin_testkit::client::ClientEvent;
+    use rpcplugin_testkit::{Client, MockCluster, Stub, json};
+
+    #[tokio::test]
+    async fn follows_the_service_in_consul() {
+        let cluster = MockCluster::start(3).await;
+        cluster.mount(Stub::method("Pay").reply(json!({"paid": true})));
+        let registry = cluster.consul("payment-processor").await; // registry.url() for your code
+
+        let consul = registry.agent(); // or Consul::from_env()
+        let client = Client::builder()
+            .discover(consul.service("payment-processor"))
+            .connect()
+            .await
+            .unwrap();
+
+        let mut events = client.events();
+        cluster[0].kill().await;
+        events
+            .wait_for(|event| matches!(event, ClientEvent::EndpointRemoved(_)))
+            .await;
+        client.call("Pay", json!({})).await.unwrap();
+        assert_eq!(client.endpoints().len(), 2);
+    }
+}
+
 #[test]
 fn the_readme_shows_these_tests() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -220,7 +247,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 8);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),
