@@ -35,6 +35,8 @@ mod discovery;
 mod discovery_dns;
 mod discovery_failures;
 mod discovery_file;
+#[cfg(feature = "dns-srv")]
+mod discovery_srv;
 mod failover;
 mod faults_barriers;
 mod faults_bytes;
@@ -71,6 +73,8 @@ mod lifecycle;
 mod load;
 mod matchers;
 mod metadata;
+#[cfg(feature = "dns-srv")]
+mod name_server;
 mod negative;
 mod openssl;
 mod partitions;
