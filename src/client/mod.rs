@@ -77,6 +77,8 @@ pub use builder::ClientBuilder;
 pub use call::{StreamCall, UnaryCall};
 pub use config::ClientConfig;
 pub use connection::ConnectionState;
+#[cfg(feature = "dns-srv")]
+pub use discovery::DnsSrv;
 pub use discovery::{
     ConsulService, Discover, Discovery, Dns, EndpointFile, Poll, Refresh, StaticList,
 };

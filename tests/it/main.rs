@@ -36,6 +36,8 @@ mod discovery;
 mod discovery_dns;
 mod discovery_failures;
 mod discovery_file;
+#[cfg(feature = "dns-srv")]
+mod discovery_srv;
 mod failover;
 mod faults_barriers;
 mod faults_bytes;
@@ -74,6 +76,8 @@ mod matchers;
 mod metadata;
 mod mock_consul;
 mod mock_consul_faults;
+#[cfg(feature = "dns-srv")]
+mod name_server;
 mod negative;
 mod openssl;
 mod partitions;

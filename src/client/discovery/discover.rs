@@ -15,7 +15,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 /// | a source | of |
 /// |---|---|
 /// | [`ConsulService`](crate::client::ConsulService) | the instances of a service in Consul |
-/// | [`Dns`](crate::client::Dns) | the addresses of a host |
+/// | [`Dns`](crate::client::Dns) | the addresses of a host; with the feature `dns-srv`, the SRV records of a service |
 /// | [`EndpointFile`](crate::client::EndpointFile) | a file |
 /// | [`Poll`](crate::client::Poll) | whatever an async closure returns, now and then |
 /// | [`StaticList`](crate::client::StaticList) | some endpoints that stay |

@@ -23,6 +23,8 @@ mod steps;
 pub use consul::ConsulService;
 pub use discover::Discover;
 pub use dns::Dns;
+#[cfg(feature = "dns-srv")]
+pub use dns::DnsSrv;
 pub use file::EndpointFile;
 pub(crate) use keep::{Keep, Step};
 pub use list::StaticList;

@@ -39,7 +39,7 @@ pub(super) fn follow(
                 match ask().await {
                     Ok(found) => {
                         looks.answered(Instant::now(), found.good_for);
-                        last = settled(&last, found.endpoints);
+                        last = settled(&last, found.endpoints, |one| one.address.clone());
                         (Ok(last.clone()), (looks, last))
                     }
                     Err(error) => {
