@@ -3,109 +3,53 @@
 use crate::registry::{Registry, Said};
 use rpcplugin_testkit::{Value, json};
 
-/// One request after the other.
-fn requests() -> Vec<(&'static str, String, String)> {
-    let service = |id: &str, name: &str, more: Value| {
-        let mut body = json!({"ID": id, "Name": name, "Address": "10.0.0.1", "Port": 80});
-        let map = body.as_object_mut().expect("it is one");
-        map.extend(more.as_object().expect("it is one").clone());
-        body.to_string()
-    };
-    let register = "/v1/agent/service/register";
-    let ttl = |status: &str| json!({"Check": {"TTL": "1h", "Status": status}, "Tags": ["a", "b"], "Meta": {"zone": "eu"}});
-    let two = json!({"Checks": [{"TTL": "1h"}, {"TTL": "1h", "Status": "warning"}]});
-    let weights = json!({"Weights": {"Passing": 3, "Warning": 2}, "Address": ""});
-    let table: [(&str, &str, String); 44] = [
-        ("GET", "/v1/health/service/kv", String::new()),
-        ("PUT", register, service("kv-1", "kv", ttl("passing"))),
-        ("GET", "/v1/health/service/kv?passing", String::new()),
-        ("PUT", register, service("kv-2", "kv", ttl("critical"))),
-        ("PUT", register, service("kv-3", "kv", weights)),
-        ("PUT", register, service("other", "other", two)),
-        ("GET", "/v1/health/service/kv", String::new()),
-        ("GET", "/v1/health/service/kv?passing=true", String::new()),
-        ("GET", "/v1/health/service/kv?passing=false", String::new()),
-        ("GET", "/v1/health/service/kv?tag=a", String::new()),
-        ("GET", "/v1/health/service/kv?tag=a&tag=c", String::new()),
-        (
-            "GET",
-            "/v1/health/service/kv?filter=Service.Meta.zone%3D%3Deu",
-            String::new(),
-        ),
-        (
-            "GET",
-            "/v1/health/service/kv?near=_agent&stale",
-            String::new(),
-        ),
-        ("GET", "/v1/health/service/other", String::new()),
-        ("GET", "/v1/catalog/service/kv", String::new()),
-        ("GET", "/v1/agent/services", String::new()),
-        ("GET", "/v1/agent/checks", String::new()),
-        (
-            "PUT",
-            "/v1/agent/check/fail/service:kv-1?note=why",
-            String::new(),
-        ),
-        ("GET", "/v1/health/service/kv?passing", String::new()),
-        ("PUT", "/v1/agent/check/warn/service:kv-1", String::new()),
-        ("GET", "/v1/health/service/kv", String::new()),
-        ("PUT", "/v1/agent/check/pass/service:other:2", String::new()),
-        ("PUT", "/v1/agent/check/pass/service:other:1", String::new()),
-        ("GET", "/v1/health/service/other?passing", String::new()),
-        (
-            "PUT",
-            "/v1/agent/check/update/service:kv-1",
-            json!({"Status": "passing", "Output": "well"}).to_string(),
-        ),
-        ("GET", "/v1/health/service/kv?passing", String::new()),
-        ("PUT", "/v1/agent/check/pass/nothing", String::new()),
-        (
-            "PUT",
-            "/v1/agent/check/update/service:kv-1",
-            json!({"Status": "fine"}).to_string(),
-        ),
-        (
-            "PUT",
-            "/v1/agent/check/register",
-            json!({"Name": "more", "ServiceID": "kv-1", "TTL": "1h", "Status": "passing"})
-                .to_string(),
-        ),
-        ("GET", "/v1/health/service/kv", String::new()),
-        ("PUT", "/v1/agent/check/deregister/more", String::new()),
-        ("GET", "/v1/health/service/kv", String::new()),
-        ("PUT", register, "no json".to_owned()),
-        ("PUT", register, json!({"ID": "nameless"}).to_string()),
-        (
-            "PUT",
-            register,
-            json!({"Name": "x", "Port": "80"}).to_string(),
-        ),
-        (
-            "PUT",
-            register,
-            service("x", "x", json!({"Check": {"TTL": "soon"}})),
-        ),
-        (
-            "PUT",
-            register,
-            service("x", "x", json!({"Check": {"TTL": "1h", "Status": "fine"}})),
-        ),
-        ("POST", register, String::new()),
-        ("PUT", "/v1/health/service/kv", String::new()),
-        ("GET", "/v1/health/service/kv?index=x", String::new()),
-        ("GET", "/v1/health/service/kv?index=1&wait=x", String::new()),
-        ("GET", "/v1/nothing/at/all", String::new()),
-        ("PUT", "/v1/agent/service/deregister/kv-1", String::new()),
-        (
-            "GET",
-            "/v1/health/service/kv?index=1&wait=10m",
-            String::new(),
-        ),
-    ];
-    let owned =
-        |(method, path, body): (&'static str, &str, String)| (method, path.to_owned(), body);
-    table.into_iter().map(owned).collect()
-}
+/// One request after the other: what, where, and its body.
+const REQUESTS: &str = r#"
+GET /v1/health/service/kv
+PUT /v1/agent/service/register {"ID": "kv-1", "Name": "kv", "Address": "10.0.0.1", "Port": 80, "Check": {"TTL": "1h", "Status": "passing"}, "Tags": ["a", "b"], "Meta": {"zone": "eu"}}
+GET /v1/health/service/kv?passing
+PUT /v1/agent/service/register {"ID": "kv-2", "Name": "kv", "Address": "10.0.0.1", "Port": 80, "Check": {"TTL": "1h", "Status": "critical"}, "Tags": ["a", "b"], "Meta": {"zone": "eu"}}
+PUT /v1/agent/service/register {"ID": "kv-3", "Name": "kv", "Address": "", "Port": 80, "Weights": {"Passing": 3, "Warning": 2}}
+PUT /v1/agent/service/register {"ID": "other", "Name": "other", "Address": "10.0.0.1", "Port": 80, "Checks": [{"TTL": "1h"}, {"TTL": "1h", "Status": "warning"}]}
+GET /v1/health/service/kv
+GET /v1/health/service/kv?passing=true
+GET /v1/health/service/kv?passing=false
+GET /v1/health/service/kv?tag=a
+GET /v1/health/service/kv?tag=a&tag=c
+GET /v1/health/service/kv?filter=Service.Meta.zone%3D%3Deu
+GET /v1/health/service/kv?near=_agent&stale
+GET /v1/health/service/other
+GET /v1/catalog/service/kv
+GET /v1/agent/services
+GET /v1/agent/checks
+PUT /v1/agent/check/fail/service:kv-1?note=why
+GET /v1/health/service/kv?passing
+PUT /v1/agent/check/warn/service:kv-1
+GET /v1/health/service/kv
+PUT /v1/agent/check/pass/service:other:2
+PUT /v1/agent/check/pass/service:other:1
+GET /v1/health/service/other?passing
+PUT /v1/agent/check/update/service:kv-1 {"Status": "passing", "Output": "well"}
+GET /v1/health/service/kv?passing
+PUT /v1/agent/check/pass/nothing
+PUT /v1/agent/check/update/service:kv-1 {"Status": "fine"}
+PUT /v1/agent/check/register {"Name": "more", "ServiceID": "kv-1", "TTL": "1h", "Status": "passing"}
+GET /v1/health/service/kv
+PUT /v1/agent/check/deregister/more
+GET /v1/health/service/kv
+PUT /v1/agent/service/register no json
+PUT /v1/agent/service/register {"ID": "nameless"}
+PUT /v1/agent/service/register {"Name": "x", "Port": "80"}
+PUT /v1/agent/service/register {"Name": "x", "Check": {"TTL": "soon"}}
+PUT /v1/agent/service/register {"Name": "x", "Check": {"TTL": "1h", "Status": "fine"}}
+POST /v1/agent/service/register
+PUT /v1/health/service/kv
+GET /v1/health/service/kv?index=x
+GET /v1/health/service/kv?index=1&wait=x
+GET /v1/nothing/at/all
+PUT /v1/agent/service/deregister/kv-1
+GET /v1/health/service/kv?index=1&wait=10m
+"#;
 
 /// What both have to say alike.
 fn essence(path: &str, said: &Said) -> Value {
@@ -169,16 +113,14 @@ fn essence(path: &str, said: &Said) -> Value {
 async fn the_mock_answers_as_a_real_agent_does() {
     let (real, mock) = (Registry::real().await, Registry::mock().await);
     let mut different = Vec::new();
-    for (method, path, body) in requests() {
-        let (real, mock) = (
-            real.ask(method, &path, &body).await,
-            mock.ask(method, &path, &body).await,
-        );
-        let [ours, theirs] = [&mock, &real].map(|said| essence(&path, said));
+    for line in REQUESTS.lines().filter(|line| !line.is_empty()) {
+        let mut parts = line.splitn(3, ' ');
+        let [method, path, body] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+        let real = real.ask(method, path, body).await;
+        let mock = mock.ask(method, path, body).await;
+        let [ours, theirs] = [&mock, &real].map(|said| essence(path, said));
         if ours != theirs {
-            different.push(format!(
-                "{method} {path} {body}\n  real: {theirs}\n  mock: {ours}"
-            ));
+            different.push(format!("{line}\n  real: {theirs}\n  mock: {ours}"));
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n"));

@@ -74,6 +74,46 @@ async fn a_query_that_sees_no_change_is_answered_when_its_wait_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_that_a_question_is_told_is_asked() {
+    let registry = MockConsul::memory().await;
+    let consul = registry
+        .agent()
+        .namespace("team")
+        .partition("part")
+        .datacenter("dc1");
+    let service = consul
+        .service("k/v")
+        .tag("a")
+        .filter("Service.Port != 1 or Service.Port == 1");
+    service
+        .near("_agent")
+        .stale()
+        .warning_too()
+        .endpoints()
+        .await
+        .unwrap();
+    let asked = &registry.requests()[0];
+    assert_eq!(asked.path, "/v1/health/service/k/v");
+    let parameters: Vec<_> = asked
+        .query
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let expected = [
+        ("stale", "true"),
+        (
+            "filter",
+            "(Service.Tags contains \"a\") and (Service.Port != 1 or Service.Port == 1)",
+        ),
+        ("near", "_agent"),
+        ("dc", "dc1"),
+        ("ns", "team"),
+        ("partition", "part"),
+    ];
+    assert_eq!(parameters, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_that_rounds_to_nothing_is_a_millisecond() {
     let registry = MockConsul::memory().await;
     let source = registry.agent().service("kv").wait(Duration::from_nanos(1));

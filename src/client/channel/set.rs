@@ -104,11 +104,11 @@ impl Channel {
         });
         match discovery {
             Some(discovery) => {
-                let mut set = channel.set();
-                set.found = Found::Awaited(discovery.name().into());
-                set.following = Some(channel.follow(&discovery));
-                drop(set);
+                channel.set().found = Found::Awaited(discovery.name().into());
                 channel.arrange();
+                // The source is somebody else's code, and may tell at once.
+                let following = channel.follow(&discovery);
+                channel.set().following = Some(following);
             }
             None => channel.set_endpoints(endpoints)?,
         }

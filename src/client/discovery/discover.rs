@@ -68,8 +68,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 /// }
 /// ```
 pub trait Discover: Send + Sync + 'static {
-    /// The sets of endpoints from now on, beginning with what there is now. Each client (and each
-    /// connection attempt of one that is built again) watches for itself.
+    /// The sets of endpoints from now on, beginning with what there is now. Each client watches for itself.
     ///
     /// It is polled by a task of the client, and dropped with it. A source that waits between two looks may look at once when
     /// it is [asked](Refresh::asked) to.

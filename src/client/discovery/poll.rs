@@ -4,7 +4,7 @@ use crate::client::discovery::discover::Discover;
 use crate::client::discovery::refresh::Refresh;
 use crate::client::discovery::steps::Steps;
 use crate::endpoint::Endpoint;
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::pending, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 
@@ -59,14 +59,16 @@ where
     ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static
     {
         let (look, interval) = (Arc::clone(&self.look), self.interval);
-        Steps::new(None, move |next: Option<Instant>| {
+        Steps::new(Some(Instant::now()), move |next: Option<Instant>| {
             let look = Arc::clone(&look);
             async move {
-                if let Some(next) = next {
-                    sleep_until(next).await;
+                match next {
+                    Some(next) => sleep_until(next).await,
+                    // After an interval without end.
+                    None => pending().await,
                 }
                 let found = look().await;
-                (found, Some(Instant::now() + interval))
+                (found, Instant::now().checked_add(interval))
             }
         })
     }

@@ -100,9 +100,10 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         seconds += value.parse::<f64>().ok()? * unit;
         rest = more;
     }
-    (!text.trim().is_empty())
-        .then(|| Duration::try_from_secs_f64(seconds).ok())
-        .flatten()
+    // As long as a duration can be in Go.
+    let longest = Duration::from_nanos(i64::MAX.unsigned_abs());
+    let read = Duration::try_from_secs_f64(seconds).ok();
+    read.filter(|read| *read <= longest && !text.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -143,6 +144,7 @@ mod tests {
             ("250ms", Some(250)),
             ("1.5h", Some(5_400_000)),
             ("0", Some(0)),
+            ("3000000h", None),
             ("10", None),
             ("s", None),
             ("", None),

@@ -18,7 +18,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use std::{convert::Infallible, io, sync::Arc};
+use std::{convert::Infallible, future::pending, io, sync::Arc};
 use tokio::{
     sync::oneshot,
     task::JoinSet,
@@ -71,7 +71,10 @@ async fn respond(state: &State, request: Request<Incoming>) -> io::Result<Respon
     let asked = read(state, request).await;
     let effect = strike.as_ref().map(|strike| &strike.fault.effect);
     match effect {
-        Some(Effect::Slow(delay)) => sleep_until(Instant::now() + *delay).await,
+        Some(Effect::Slow(delay)) => match Instant::now().checked_add(*delay) {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        },
         Some(Effect::Stall) => {
             if let Some(strike) = &strike {
                 strike.removed().await;

@@ -112,7 +112,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 async fn keep(kept: Arc<Kept>) {
     let mut standing = kept.standing.subscribe();
     // It has just been registered.
-    let mut next = kept.beat.map(|beat| Instant::now() + beat);
+    let mut next = kept.beat.and_then(|beat| Instant::now().checked_add(beat));
     loop {
         let changed = standing.changed();
         match next {
@@ -161,7 +161,7 @@ impl Kept {
                 Some(self.beat.unwrap_or(AGAIN).min(AGAIN))
             }
         };
-        next.map(|next| Instant::now() + next)
+        next.and_then(|next| Instant::now().checked_add(next))
     }
 
     async fn pass(&self) -> Result<(), Error> {

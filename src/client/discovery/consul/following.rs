@@ -62,7 +62,7 @@ impl ConsulService {
             None => question,
             Some(index) => {
                 // 0 would be the default of the agent.
-                let wait = self.wait.max(Duration::from_millis(1));
+                let wait = self.wait.clamp(Duration::from_millis(1), LONGEST);
                 question
                     .with("index", &index.to_string())
                     .with("wait", &format!("{}ms", wait.as_millis()))
@@ -124,6 +124,8 @@ impl ConsulService {
     }
 }
 
+/// How long Consul waits at most.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
 /// What takes a moment to read, in bytes.
 const LARGE: usize = 256 << 10;
 

@@ -16,6 +16,9 @@ pub(super) struct Query {
     bucket: Bucket,
 }
 
+/// What a careless [`Duration::MAX`] means.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
 /// At once after a change, so that two changes in a row are both followed.
 const BURST: u32 = 2;
 
@@ -26,7 +29,7 @@ impl Query {
             index: 0,
             failures: 0,
             backoff,
-            bucket: Bucket::new(BURST, interval, now),
+            bucket: Bucket::new(BURST, interval.min(A_DAY), now),
         }
     }
 
