@@ -26,8 +26,8 @@ pub use consul::Consul;
 pub use endpoint::{Endpoint, IntoEndpoint};
 pub use error::Error;
 pub use mock::{
-    Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockServer,
-    Outcome, Reply, Sequence, ServerTls, Stub, matchers,
+    Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockConsul,
+    MockServer, Outcome, Reply, Sequence, ServerTls, Stub, matchers,
 };
 pub use schema::{Method, Schema, Shape};
 pub use tls::{Authority, Certificate, Defect, Identity};

@@ -25,7 +25,7 @@ pub(super) struct Doors {
 
 /// How a server stands, for those who follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It was shut down, in good order.
     Left,
     /// It was killed, or is being dropped.

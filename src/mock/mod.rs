@@ -23,6 +23,7 @@
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 //! - `registration`: that servers are registered with Consul, kept up; `register`: [`Register`], making it so.
+//! - `consul`: [`MockConsul`], an agent of Consul.
 //! - `chaos`: [`Chaos`], failures by a schedule that is drawn from a seed.
 //! - `cluster`: [`MockCluster`], several of them as one.
 
@@ -36,6 +37,7 @@ mod builtin;
 mod chaos;
 mod cluster;
 mod connection;
+mod consul;
 mod dice;
 mod doors;
 mod explain;
@@ -74,6 +76,10 @@ pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
 pub use chaos::{Chaos, ChaosAction, ChaosEvent, ChaosReport};
 pub use cluster::{ClientGroup, MockCluster, Partition};
+pub use consul::{
+    CheckStatus, ConsulFault, ConsulRequest, InjectedConsulFault, MockConsul, ScopedConsulFault,
+    ServiceInstance,
+};
 pub use fault::{Fault, GoAway, InjectedFault, ScopedFault};
 pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};

@@ -2,6 +2,7 @@
 
 use crate::consul::Consul;
 use crate::error::Error;
+use crate::mock::consul::{MockConsul, ServiceInstance};
 use crate::mock::registration::{Check, Entry};
 use crate::mock::server::MockServer;
 use std::{pin::Pin, time::Duration};
@@ -51,6 +52,29 @@ impl MockServer {
     /// When it is awaited, and the agent cannot be asked, or refuses.
     pub fn register(&self, consul: &Consul, service: impl Into<String>) -> Register<'_> {
         Register::new(vec![self], consul, service.into())
+    }
+
+    /// Makes the server an instance in a [`MockConsul`], which is in step with it: it passes while the server is up, is critical
+    /// from the moment in which it is [paused](Self::pause) or [killed](Self::kill), passes again when it is resumed or restarted,
+    /// and is gone when it was [shut down](Self::shutdown).
+    ///
+    /// [`MockCluster::consul`](crate::MockCluster::consul) does so with all servers of a cluster.
+    ///
+    /// ```
+    /// use rpcplugin_testkit::{MockConsul, MockServer, mock::{CheckStatus, ServiceInstance}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let registry = MockConsul::start().await;
+    /// let server = MockServer::start().await;
+    /// server.appear_in(&registry, ServiceInstance::new("kv", server.address()).weight(3));
+    ///
+    /// server.kill().await;
+    /// assert_eq!(registry.instances()[0].status, CheckStatus::Critical);
+    /// # }
+    /// ```
+    pub fn appear_in(&self, registry: &MockConsul, instance: ServiceInstance) {
+        self.doors().follow(registry.mirror(instance));
     }
 
     /// Takes back all [registrations](Self::register), for good.

@@ -93,7 +93,7 @@ const ROWS: &[&[&str]] = &[
         "client::verbs",
         "mock::doors",
     ],
-    &["mock::registration"],
+    &["mock::consul", "mock::registration"],
     &[
         "client::consul",
         "client::health",

@@ -6,9 +6,20 @@ use rpcplugin_testkit::client::{ClientBuilder, ClientEvent, Events, RetryPolicy}
 use rpcplugin_testkit::{Address, Client, Consul, Error, Strategy};
 use std::{collections::HashSet, time::Duration};
 
-/// Makes each of these a test against a real agent, which is ignored where there is none.
+/// Makes each of these two tests: against our mock, and against a real agent, which is ignored where there is none.
 macro_rules! both {
     ($here:ident: $($name:ident),* $(,)?) => {
+        mod mock {
+            use crate::registry::Registry;
+
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    crate::$here::$name(Registry::mock().await).await.unwrap();
+                }
+            )*
+        }
+
         mod real {
             use crate::registry::Registry;
 

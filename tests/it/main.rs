@@ -24,6 +24,7 @@ mod config;
 mod connection;
 mod consul;
 mod consul_agent;
+mod consul_answers;
 mod consul_env;
 mod consul_failures;
 mod consul_probe;
@@ -73,6 +74,8 @@ mod lifecycle;
 mod load;
 mod matchers;
 mod metadata;
+mod mock_consul;
+mod mock_consul_faults;
 #[cfg(feature = "dns-srv")]
 mod name_server;
 mod negative;

@@ -2,11 +2,16 @@
 
 use crate::consul_agent::{ROOT_TOKEN, RealConsul};
 use crate::support::within;
-use rpcplugin_testkit::{Address, Consul, Value, json};
+use rpcplugin_testkit::mock::{ConsulFault, InjectedConsulFault, ServiceInstance};
+use rpcplugin_testkit::{Address, Consul, MockConsul, Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 pub(crate) enum Registry {
+    Mock {
+        consul: MockConsul,
+        stalled: Option<InjectedConsulFault>,
+    },
     Real(RealConsul),
 }
 
@@ -24,6 +29,13 @@ impl Said {
 }
 
 impl Registry {
+    pub(crate) async fn mock() -> Self {
+        Self::Mock {
+            consul: MockConsul::start().await,
+            stalled: None,
+        }
+    }
+
     pub(crate) async fn real() -> Self {
         Self::Real(RealConsul::start().await)
     }
@@ -35,6 +47,7 @@ impl Registry {
 
     pub(crate) fn url(&self) -> String {
         match self {
+            Self::Mock { consul, .. } => consul.url(),
             Self::Real(agent) => agent.url(),
         }
     }
@@ -46,6 +59,7 @@ impl Registry {
     /// Dies, and is started again later.
     pub(crate) async fn kill(&mut self) {
         match self {
+            Self::Mock { consul, .. } => consul.kill().await,
             Self::Real(agent) => agent.kill(),
         }
     }
@@ -53,6 +67,10 @@ impl Registry {
     /// Comes back, and has forgotten everything.
     pub(crate) async fn restart(&mut self) {
         match self {
+            Self::Mock { consul, .. } => {
+                consul.forget();
+                consul.restart().await;
+            }
             Self::Real(agent) => assert!(agent.run().await, "its ports are free"),
         }
     }
@@ -60,6 +78,7 @@ impl Registry {
     /// Says nothing from now on.
     pub(crate) fn stall(&mut self) {
         match self {
+            Self::Mock { consul, stalled } => *stalled = Some(consul.inject(ConsulFault::stall())),
             Self::Real(agent) => agent.signal("STOP"),
         }
     }
@@ -67,7 +86,18 @@ impl Registry {
     /// Goes on where it stopped.
     pub(crate) fn resume(&mut self) {
         match self {
+            Self::Mock { stalled, .. } => stalled.take().expect("it stalls").remove(),
             Self::Real(agent) => agent.signal("CONT"),
+        }
+    }
+
+    /// Changes so much that its index is far beyond that of an agent that has just been started.
+    pub(crate) async fn raise_index(&self) {
+        if let Self::Mock { consul, .. } = self {
+            return consul.set_index(1000);
+        }
+        for n in 0..40 {
+            self.put(&format!("/v1/kv/{n}"), "x").await;
         }
     }
 
@@ -102,14 +132,21 @@ impl Registry {
 
     /// Registers so many instances: `127.1.0.0`, `127.1.0.1` and so on.
     pub(crate) async fn register_crowd(&self, service: &str, count: usize, port: u16) {
+        let address = |n| format!("127.1.{}.{}", n / 256, n % 256);
+        if let Self::Mock { consul, .. } = self {
+            let instance = |n| {
+                let address = Address::tcp(address(n), port);
+                ServiceInstance::new(service, address).id(crowd_id(n))
+            };
+            return consul.register_all((0..count).map(instance));
+        }
         let node = json!({"Node": "crowd", "Address": "127.0.0.1"});
         self.transact(&[json!({"Node": {"Verb": "set", "Node": node}})])
             .await;
         let instances: Vec<_> = (0..count)
             .map(|n| {
-                let address = format!("127.1.{}.{}", n / 256, n % 256);
                 let service = json!({
-                    "ID": crowd_id(n), "Service": service, "Address": address, "Port": port,
+                    "ID": crowd_id(n), "Service": service, "Address": address(n), "Port": port,
                 });
                 json!({"Service": {"Verb": "set", "Node": "crowd", "Service": service}})
             })
@@ -121,6 +158,10 @@ impl Registry {
     }
 
     pub(crate) async fn deregister_of_crowd(&self, n: usize) {
+        if let Self::Mock { consul, .. } = self {
+            assert!(consul.deregister(&crowd_id(n)));
+            return;
+        }
         let gone = json!({"Node": "crowd", "ServiceID": crowd_id(n)});
         let path = "/v1/catalog/deregister";
         self.put(path, &gone.to_string()).await;

@@ -77,7 +77,9 @@ impl Query {
                     (target, found)
                 });
             }
-            for (target, found) in looks.join_all().await {
+            while let Some(looked) = looks.join_next().await {
+                let (target, found) =
+                    looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 match found {
                     Ok(found) => {
                         until = until.min(found.valid_until());
