@@ -168,4 +168,24 @@ mod tests {
         refresh.ask();
         assert_eq!(next(&mut told).await, (1.0, "d:1".to_owned()));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_says_how_long_it_is_good_is_asked_for_again_then() {
+        let seconds: Mutex<VecDeque<u64>> = Mutex::new([7, 100, 30].into());
+        let ask: Ask = Arc::new(move || {
+            let mut seconds = seconds.lock().expect("nobody panics");
+            let good_for = seconds.pop_front().map(Duration::from_secs);
+            let endpoints = vec![Endpoint::new("a:1").expect("an address")];
+            Box::pin(async move {
+                Ok(Found {
+                    endpoints,
+                    good_for,
+                })
+            })
+        });
+        let mut told = Box::pin(follow(ask, steady(), Refresh::new()));
+        for wait in [0.0, 7.0, 100.0] {
+            assert_eq!(next(&mut told).await, (wait, "a:1".to_owned()));
+        }
+    }
 }

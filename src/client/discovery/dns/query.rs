@@ -7,6 +7,7 @@ use crate::error::{Error, Kind};
 use hickory_resolver::{
     TokioResolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig},
+    lookup_ip::LookupIp,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::RData,
 };
@@ -63,37 +64,25 @@ impl Query {
         records: &[Record],
         mut until: Instant,
     ) -> Result<Good<Addresses>, Error> {
-        let mut targets: Vec<_> = records.iter().map(|record| &record.target).collect();
-        targets.sort();
-        targets.dedup();
         let mut addresses = Addresses::new();
         let mut failure = None;
-        for targets in targets.chunks(AT_ONCE) {
-            let mut looks = JoinSet::new();
-            for target in targets {
-                let (resolver, target) = (resolver.clone(), (*target).clone());
-                looks.spawn(async move {
-                    let found = resolver.lookup_ip(&*target).await;
-                    (target, found)
-                });
-            }
-            for (target, found) in looks.join_all().await {
-                match found {
-                    Ok(found) => {
-                        until = until.min(found.valid_until());
-                        addresses.insert(target, found.iter().collect());
-                    }
-                    Err(error) => {
-                        tracing::warn!(service = %self.source.name, %target, %error, "a target has no addresses");
-                        // Sooner than its records say: it may be back.
+        for (target, found) in look_up(resolver, records).await {
+            match found {
+                Ok(found) => {
+                    until = until.min(found.valid_until());
+                    addresses.insert(target, found.iter().collect());
+                }
+                Err(error) => {
+                    tracing::warn!(service = %self.source.name, %target, %error, "a target has no addresses");
+                    if !error.is_no_records_found() {
+                        // It may be back before its records say.
                         until = Instant::now();
                         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                        let known = known.get(&target).filter(|_| !error.is_no_records_found());
-                        if let Some(known) = known {
+                        if let Some(known) = known.get(&target) {
                             addresses.insert(target.clone(), known.clone());
                         }
-                        failure = Some((target, error));
                     }
+                    failure = Some((target, error));
                 }
             }
         }
@@ -108,6 +97,33 @@ impl Query {
             _ => Ok((addresses, until)),
         }
     }
+}
+
+/// The addresses of each target.
+async fn look_up(
+    resolver: &TokioResolver,
+    records: &[Record],
+) -> Vec<(String, Result<LookupIp, NetError>)> {
+    let mut targets: Vec<_> = records.iter().map(|record| &record.target).collect();
+    targets.sort();
+    targets.dedup();
+    let mut found = Vec::new();
+    for targets in targets.chunks(AT_ONCE) {
+        let mut looks = JoinSet::new();
+        for target in targets {
+            let (resolver, target) = (resolver.clone(), (*target).clone());
+            looks.spawn(async move {
+                let found = resolver.lookup_ip(&*target).await;
+                (target, found)
+            });
+        }
+        while let Some(looked) = looks.join_next().await {
+            let looked =
+                looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            found.push(looked);
+        }
+    }
+    found
 }
 
 /// Made for each look: the system's settings may have changed, and no look is answered by the one before.

@@ -124,9 +124,5 @@ async fn wait(interval: Duration, refresh: &Refresh) {
 async fn look(mut reader: Reader) -> (Option<Result<Vec<Endpoint>, crate::error::Error>>, Reader) {
     let look = move || (reader.look(SystemTime::now()), reader);
     let looked = spawn_blocking(look).await;
-    looked.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        // The runtime is going down, and with it whoever waits for this.
-        Err(error) => panic!("{error}"),
-    })
+    looked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
