@@ -1,7 +1,7 @@
 //! Certificates: throwaway ones for tests, and what is known of those that others have.
 //!
 //! [`Authority`] mints certificates, good ones and [deliberately bad ones](Defect). An [`Identity`] is a certificate with its
-//! key: give it to a [`ServerTls`](crate::mock::ServerTls), to a [`ClientTls`](crate::client::ClientTls), or to anything
+//! key: give it to a [`ServerTls`](crate::mock::ServerTls), to a [`ClientTls`], or to anything
 //! else, as PEM, DER or files. A [`Certificate`] tells what it says: subject, names, serial number, dates.
 //!
 //! ```
@@ -31,7 +31,7 @@
 //! - `template`: what is written into certificates.
 //! - `authority`: who signs them.
 //! - `defect`: what can be wrong with them.
-//! - `client`: [`ClientTls`](crate::ClientTls), what a client is told about TLS.
+//! - `client`: [`ClientTls`], what a client is told about TLS.
 //! - `roots`: which authorities are trusted.
 //! - `trust`: rustls's verifiers, which remember whom they refused.
 //! - `refusal`: why, in words.

@@ -50,7 +50,6 @@ pub(crate) async fn next(
     within(events.wait_for(wanted)).await.expect("a client")
 }
 
-/// The text with all its causes.
 #[tokio::test(start_paused = true)]
 async fn a_client_has_what_its_source_tells_and_follows_each_change() {
     let cluster = answering_cluster(3).await;
