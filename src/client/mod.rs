@@ -80,7 +80,7 @@ pub use connection::ConnectionState;
 #[cfg(feature = "dns-srv")]
 pub use discovery::DnsSrv;
 pub use discovery::{
-    ConsulService, Discover, Discovery, Dns, EndpointFile, Poll, Refresh, StaticList,
+    ConsulService, Discover, Discovery, Dns, EndpointFile, EndpointSet, Poll, Refresh, StaticList,
 };
 pub use ejection::Ejection;
 pub use events::{ClientEvent, Events};

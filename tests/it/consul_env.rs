@@ -1,27 +1,16 @@
 //! An agent from the environment, as Consul's own client reads it, and asked in every way that the variables allow.
 
 use crate::consul_agent::RealConsul;
-use crate::support::within;
+use crate::support::{chain, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::{Authority, Consul, Error};
-use std::{error, fs, path::Path};
+use std::{fs, path::Path};
 
 fn from(vars: &[(&str, &str)]) -> Result<Consul, Error> {
     Consul::from_vars(|name| {
         let value = vars.iter().find(|(var, _)| *var == name);
         Ok(value.map(|(_, value)| (*value).to_owned()))
     })
-}
-
-/// The text with all its causes.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[test]

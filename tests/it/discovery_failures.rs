@@ -2,11 +2,11 @@
 
 use crate::client_probe::{answering_cluster, eventually, get, passing};
 use crate::discovery::{Told, builder, endpoints, next, source};
-use crate::support::within;
+use crate::support::{chain, within};
 use pretty_assertions::assert_eq;
 use rpcplugin_testkit::client::{ClientEvent, Events, StaticList};
 use rpcplugin_testkit::{Endpoint, Error, TokenAuth};
-use std::{error, time::Duration};
+use std::time::Duration;
 use tokio_stream::StreamExt as _;
 
 async fn failure(events: &mut Events) -> Error {
@@ -15,16 +15,6 @@ async fn failure(events: &mut Events) -> Error {
         ClientEvent::DiscoveryFailed(error) => error,
         other => panic!("{other:?}"),
     }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[tokio::test(start_paused = true)]

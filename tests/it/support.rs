@@ -2,7 +2,7 @@
 
 use rpcplugin_testkit::client::{Backoff, ClientBuilder};
 use rpcplugin_testkit::mock::MockServerBuilder;
-use rpcplugin_testkit::{Address, CallStream, Client, MockServer, Schema, Status, json};
+use rpcplugin_testkit::{Address, CallStream, Client, Error, MockServer, Schema, Status, json};
 use std::time::Duration;
 
 /// The echo service of `proto/echo/v1/echo.proto`, as tonic generates it.
@@ -108,6 +108,17 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
             Err(_) => panic!("nothing happened within {LIMIT:?} at {place}"),
         }
     }
+}
+
+/// The text with all its causes.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// The rows of a table.

@@ -6,6 +6,9 @@ use std::error::Error;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 
+/// All endpoints that there are, or why that is not known.
+pub type EndpointSet = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>;
+
 /// A source of endpoints, for [`ClientBuilder::discover`](crate::client::ClientBuilder::discover).
 ///
 /// It yields whole sets, each time with everything that there is then: the client finds out what has come, gone or changed. An
@@ -46,8 +49,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 /// A source of one's own that is more than a stream implements the trait:
 ///
 /// ```
-/// use rpcplugin_testkit::{Endpoint, client::{Discover, Refresh}};
-/// use std::error::Error;
+/// use rpcplugin_testkit::client::{Discover, EndpointSet, Refresh};
 /// use tokio_stream::Stream;
 ///
 /// struct Registry { url: String }
@@ -57,10 +59,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 ///         format!("the registry at {}", self.url)
 ///     }
 ///
-///     fn watch(
-///         &self,
-///         refresh: Refresh,
-///     ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static {
+///     fn watch(&self, refresh: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
 /// #       let _ = refresh;
 ///         // Ask it, yield what it says, wait for its next change or for `refresh.asked()`, and so on.
 ///         tokio_stream::empty()
@@ -72,12 +71,9 @@ pub trait Discover: Send + Sync + 'static {
     ///
     /// It is polled by a task of the client, and dropped with it. A source that waits between two looks may look at once when
     /// it is [asked](Refresh::asked) to.
-    fn watch(
-        &self,
-        refresh: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static;
+    fn watch(&self, refresh: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static;
 
-    /// What it is called in errors and events, such as `the Consul service "kv" at 127.0.0.1:8500`. Default: `the discovery`.
+    /// What it is called in errors and events, such as ``service `kv` of Consul at 127.0.0.1:8500``. Default: `the discovery`.
     fn name(&self) -> String {
         "the discovery".to_owned()
     }
@@ -87,24 +83,16 @@ pub trait Discover: Send + Sync + 'static {
 impl<F, S> Discover for F
 where
     F: Fn() -> S + Send + Sync + 'static,
-    S: Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    S: Stream<Item = EndpointSet> + Send + 'static,
 {
-    fn watch(
-        &self,
-        _: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static
-    {
+    fn watch(&self, _: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         self()
     }
 }
 
 /// The set that was sent last. One that was not read before the next came is left out.
 impl Discover for watch::Receiver<Vec<Endpoint>> {
-    fn watch(
-        &self,
-        _: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static
-    {
+    fn watch(&self, _: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         WatchStream::new(self.clone()).map(Ok)
     }
 

@@ -1,6 +1,6 @@
 //! A source that never changes.
 
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::refresh::Refresh;
 use crate::endpoint::{Endpoint, IntoEndpoint};
 use crate::error::Error;
@@ -35,12 +35,7 @@ impl StaticList {
 }
 
 impl Discover for StaticList {
-    fn watch(
-        &self,
-        _: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>>
-    + Send
-    + 'static {
+    fn watch(&self, _: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         tokio_stream::once(Ok(self.0.clone()))
     }
 

@@ -21,7 +21,7 @@ mod source;
 mod steps;
 
 pub use consul::ConsulService;
-pub use discover::Discover;
+pub use discover::{Discover, EndpointSet};
 pub use dns::Dns;
 #[cfg(feature = "dns-srv")]
 pub use dns::DnsSrv;

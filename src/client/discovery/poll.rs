@@ -1,10 +1,9 @@
 //! A source that is asked now and then.
 
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::refresh::Refresh;
 use crate::client::discovery::steps::Steps;
-use crate::endpoint::Endpoint;
-use std::{error::Error, fmt, future::pending, sync::Arc, time::Duration};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::Stream;
 
@@ -37,7 +36,7 @@ pub struct Poll<F> {
 impl<F, Fut> Poll<F>
 where
     F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    Fut: Future<Output = EndpointSet> + Send + 'static,
 {
     /// Asks at once, and then so long after each answer.
     pub fn every(interval: Duration, look: F) -> Self {
@@ -51,13 +50,9 @@ where
 impl<F, Fut> Discover for Poll<F>
 where
     F: Fn() -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    Fut: Future<Output = EndpointSet> + Send + 'static,
 {
-    fn watch(
-        &self,
-        _: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static
-    {
+    fn watch(&self, _: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         let (look, interval) = (Arc::clone(&self.look), self.interval);
         Steps::new(Some(Instant::now()), move |next: Option<Instant>| {
             let look = Arc::clone(&look);

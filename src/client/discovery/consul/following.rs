@@ -4,7 +4,7 @@ use crate::client::dice::Dice;
 use crate::client::discovery::consul::instances::Instances;
 use crate::client::discovery::consul::query::Query;
 use crate::client::discovery::consul::service::ConsulService;
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::refresh::Refresh;
 use crate::client::discovery::steps::Steps;
 use crate::consul::{Answer, Question};
@@ -134,12 +134,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 impl Discover for ConsulService {
-    fn watch(
-        &self,
-        _: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>>
-    + Send
-    + 'static {
+    fn watch(&self, _: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         let dice = Dice::new(self.seed.unwrap_or_else(|| fastrand::u64(..)));
         let query = Query::new(self.interval, self.backoff, Instant::now());
         let service = self.clone();

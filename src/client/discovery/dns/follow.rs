@@ -1,5 +1,6 @@
 //! Asking again and again.
 
+use crate::client::discovery::discover::EndpointSet;
 use crate::client::discovery::dns::looks::{Looks, Pace};
 use crate::client::discovery::dns::order::settled;
 use crate::client::discovery::refresh::Refresh;
@@ -27,8 +28,7 @@ pub(super) fn follow(
     ask: Ask,
     pace: Pace,
     refresh: Refresh,
-) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>> + Send + 'static
-{
+) -> impl Stream<Item = EndpointSet> + Send + 'static {
     let state = (Looks::new(pace), Vec::new());
     Steps::new(
         state,
@@ -68,6 +68,7 @@ async fn wait(looks: &Looks, refresh: &Refresh) {
 
 #[cfg(test)]
 mod tests {
+    use crate::client::discovery::discover::EndpointSet;
     use crate::client::discovery::dns::follow::{Ask, Found, follow};
     use crate::client::discovery::dns::looks::Pace;
     use crate::client::discovery::refresh::Refresh;
@@ -108,12 +109,7 @@ mod tests {
     }
 
     /// After how many seconds what is told next.
-    async fn next(
-        told: &mut (
-                 impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>>
-                 + Unpin
-             ),
-    ) -> (f64, String) {
+    async fn next(told: &mut (impl Stream<Item = EndpointSet> + Unpin)) -> (f64, String) {
         let since = Instant::now();
         let text = match told.next().await.expect("it never ends") {
             Ok(endpoints) => {

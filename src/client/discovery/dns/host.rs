@@ -2,7 +2,7 @@
 
 use crate::address::{Address, IntoAddress};
 use crate::client::backoff::Backoff;
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::dns::follow::{Ask, Found, follow};
 use crate::client::discovery::dns::looks::Pace;
 use crate::client::discovery::dns::system;
@@ -128,12 +128,7 @@ impl Dns {
 }
 
 impl Discover for Dns {
-    fn watch(
-        &self,
-        refresh: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>>
-    + Send
-    + 'static {
+    fn watch(&self, refresh: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         let source = self.clone();
         let ask: Ask = Arc::new(move || Box::pin(source.clone().look()));
         follow(ask, self.pace, refresh)

@@ -1,14 +1,13 @@
 //! The SRV records of a service.
 
 use crate::client::backoff::Backoff;
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::dns::follow::{Ask, follow};
 use crate::client::discovery::dns::host::Dns;
 use crate::client::discovery::dns::looks::Pace;
 use crate::client::discovery::dns::query::Query;
 use crate::client::discovery::dns::records::domain;
 use crate::client::discovery::refresh::Refresh;
-use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_stream::Stream;
@@ -119,12 +118,7 @@ impl DnsSrv {
 }
 
 impl Discover for DnsSrv {
-    fn watch(
-        &self,
-        refresh: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn std::error::Error + Send + Sync>>>
-    + Send
-    + 'static {
+    fn watch(&self, refresh: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         let query = Arc::new(Query::new(self.clone()));
         let ask: Ask = Arc::new(move || {
             let query = Arc::clone(&query);

@@ -1,11 +1,11 @@
 //! A file that is looked at now and then.
 
-use crate::client::discovery::discover::Discover;
+use crate::client::discovery::discover::{Discover, EndpointSet};
 use crate::client::discovery::file::look::Reader;
 use crate::client::discovery::refresh::Refresh;
 use crate::client::discovery::steps::Steps;
 use crate::endpoint::Endpoint;
-use std::{error::Error, future::pending, path::PathBuf, time::Duration, time::SystemTime};
+use std::{future::pending, path::PathBuf, time::Duration, time::SystemTime};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep_until},
@@ -77,11 +77,7 @@ impl EndpointFile {
 }
 
 impl Discover for EndpointFile {
-    fn watch(
-        &self,
-        refresh: Refresh,
-    ) -> impl Stream<Item = Result<Vec<Endpoint>, Box<dyn Error + Send + Sync>>> + Send + 'static
-    {
+    fn watch(&self, refresh: Refresh) -> impl Stream<Item = EndpointSet> + Send + 'static {
         let interval = self.interval;
         let reader = Reader::new(self.path.clone());
         Steps::new((reader, true), move |(mut reader, mut is_first)| {
