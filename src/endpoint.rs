@@ -25,9 +25,9 @@ pub struct Endpoint {
     pub priority: u32,
     /// What else is known of it, such as the tags of a Consul service. A client makes nothing of them. Default: none.
     pub tags: Vec<String>,
-    /// The name that its certificate must have, and that is then the authority of its calls, if it is not that of the address or
-    /// of [`ClientTls::server_name`](crate::ClientTls::server_name), before which it goes. In plaintext it means nothing.
-    /// Default: `None`.
+    /// The name that its certificate must have, if it is not that of the address or of
+    /// [`ClientTls::server_name`](crate::ClientTls::server_name), before which it goes. It is the authority of its calls too, also
+    /// in plaintext. Default: `None`.
     pub tls_name: Option<String>,
 }
 

@@ -63,6 +63,8 @@ impl Transport {
             None => tls,
         });
         let named = tls.as_ref().and_then(|tls| tls.server_name.clone());
+        // Whoever found the address knows how the server is called, with TLS or not.
+        let named = named.or_else(|| endpoint.tls_name.clone());
         let tls = tls
             .map(|tls| Tls::new(tls, address, Spoken::Grpc))
             .transpose()?;

@@ -66,3 +66,24 @@ async fn a_host_that_does_not_exist_is_an_error_that_names_it() {
     );
     assert!(std::error::Error::source(told).is_some());
 }
+
+/// As with other gRPC clients: who stands in front of several hosts goes by it.
+#[tokio::test]
+async fn a_call_in_plaintext_is_for_the_host_and_not_for_its_address() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        let (request, _) = connection.accept().await.expect("a call").expect("HTTP/2");
+        request.uri().authority().map(ToString::to_string)
+    });
+    let source = Dns::new(format!("localhost:{port}")).unwrap();
+    let client = builder().discover(source).connect_lazy().unwrap();
+    let call = client.unary::<(), ()>("/a.B/C", ());
+    let called = tokio::spawn(call.into_future());
+    assert_eq!(within(serving).await.unwrap().as_deref(), Some("localhost"));
+    called.abort();
+}
