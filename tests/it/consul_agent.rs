@@ -1,6 +1,8 @@
 //! A real Consul agent, for the tests that are judged by one (`TESTKIT_CONSUL` is its binary).
 
 use crate::process::Running;
+use crate::registry::ask;
+use crate::support::within;
 use rpcplugin_testkit::tls::IdentityFiles;
 use rpcplugin_testkit::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
@@ -96,7 +98,22 @@ impl RealConsul {
         };
         let said = running.until(is_ready).await;
         self.running = Some(running);
-        !said.contains("==> Error starting agent")
+        if said.contains("==> Error starting agent") {
+            return false;
+        }
+        // Its leader looks at its own health a moment later, which nothing tells.
+        let is_there = async {
+            let url = self.url();
+            while !ask(&url, "GET", "/v1/health/state/passing", "")
+                .await
+                .body
+                .contains("serfHealth")
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(is_there).await;
+        true
     }
 
     /// Ends it at once.

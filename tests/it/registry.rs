@@ -103,31 +103,7 @@ impl Registry {
 
     /// Asks it something by plain HTTP, without the crate.
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Said {
-        let address: Address = self.url().parse().expect("it is TCP");
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: consul\r\nX-Consul-Token: {ROOT_TOKEN}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let asking = async {
-            let mut stream = TcpStream::connect(address.to_string()).await?;
-            stream.write_all(text.as_bytes()).await?;
-            let mut said = String::new();
-            stream.read_to_string(&mut said).await?;
-            Ok::<_, std::io::Error>(said)
-        };
-        let said = within(asking).await.expect("the agent is up");
-        let (head, body) = said.split_once("\r\n\r\n").expect("it is HTTP");
-        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Said {
-            code: code.expect("it has a code"),
-            body: match head
-                .to_ascii_lowercase()
-                .contains("transfer-encoding: chunked")
-            {
-                true => unchunked(body),
-                false => body.to_owned(),
-            },
-        }
+        ask(&self.url(), method, path, body).await
     }
 
     /// Registers so many instances: `127.1.0.0`, `127.1.0.1` and so on.
@@ -176,6 +152,35 @@ impl Registry {
     pub(crate) async fn put(&self, path: &str, body: &str) {
         let said = self.ask("PUT", path, body).await;
         assert_eq!(said.code, 200, "{path}: {said:?}");
+    }
+}
+
+/// Asks an agent something by plain HTTP, without the crate.
+pub(crate) async fn ask(url: &str, method: &str, path: &str, body: &str) -> Said {
+    let address: Address = url.parse().expect("it is TCP");
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: consul\r\nX-Consul-Token: {ROOT_TOKEN}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let asking = async {
+        let mut stream = TcpStream::connect(address.to_string()).await?;
+        stream.write_all(text.as_bytes()).await?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await?;
+        Ok::<_, std::io::Error>(said)
+    };
+    let said = within(asking).await.expect("the agent is up");
+    let (head, body) = said.split_once("\r\n\r\n").expect("it is HTTP");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Said {
+        code: code.expect("it has a code"),
+        body: match head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
+            true => unchunked(body),
+            false => body.to_owned(),
+        },
     }
 }
 

@@ -146,8 +146,9 @@ impl Follower {
 /// A source that ends, or panics, before it has told anything is not waited for.
 impl Drop for Follower {
     fn drop(&mut self) {
+        // What it has failed with says more.
         if let Some(channel) = self.channel.upgrade()
-            && !self.keep.has_any()
+            && channel.set().found.is_awaited()
         {
             let text = format!("{} has ended, and has told no endpoints", self.source);
             let error = Error::new(Kind::Discovery, text);

@@ -62,11 +62,6 @@ impl Keep {
     pub(crate) fn due(&self) -> Option<Instant> {
         self.empty_since?.checked_add(self.grace)
     }
-
-    /// Whether the source has told a set that was used.
-    pub(crate) fn has_any(&self) -> bool {
-        self.used.is_some()
-    }
 }
 
 #[cfg(test)]
@@ -87,10 +82,8 @@ mod tests {
     fn a_set_is_used_once() {
         let now = Instant::now();
         let mut keep = Keep::new(GRACE);
-        assert!(!keep.has_any());
         assert_eq!(keep.found(set(&[1, 2]), now), Step::Use(set(&[1, 2])));
         keep.uses(set(&[1, 2]));
-        assert!(keep.has_any());
         assert_eq!(keep.found(set(&[1, 2]), now), Step::Nothing);
         assert_eq!(keep.found(set(&[2, 1]), now), Step::Use(set(&[2, 1])));
         assert_eq!(keep.due(), None);

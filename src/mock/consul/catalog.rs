@@ -154,6 +154,16 @@ impl Catalog {
         true
     }
 
+    /// A check is no more.
+    pub(super) fn drop_check(&mut self, check: &str) {
+        let mut entries = self.entries.values_mut();
+        if let Some(entry) = entries.find(|entry| entry.checks.contains_key(check)) {
+            entry.checks.remove(check);
+            let (id, service) = (entry.instance.id.clone(), entry.instance.service.clone());
+            self.touch(&id, &service);
+        }
+    }
+
     fn touch(&mut self, id: &str, service: &str) {
         let index = self.change(service);
         if let Some(entry) = self.entries.get_mut(id) {

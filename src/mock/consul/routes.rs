@@ -279,12 +279,10 @@ fn at_once(state: &State, asked: &Asked, path: &[&str]) -> Said {
         ["agent", "service", "register"] if is_put => register(state, asked),
         ["agent", "service", "deregister", id] if is_put => deregister(state, asked, id),
         ["agent", "check", "register"] if is_put => register_check(state, asked),
-        ["agent", "check", "deregister", id] if is_put => state.edit(|catalog| {
-            for entry in catalog.entries.values_mut() {
-                entry.checks.remove(*id);
-            }
+        ["agent", "check", "deregister", id] if is_put => {
+            state.edit(|catalog| catalog.drop_check(id));
             Said::done()
-        }),
+        }
         ["agent", "check", verb, id] if is_put => update(state, asked, verb, id),
         ["status", "leader"] | ["agent", "self" | "services" | "checks"] => {
             not_allowed(&asked.method, "GET")
