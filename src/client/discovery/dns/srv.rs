@@ -19,8 +19,8 @@ use tokio_stream::Stream;
 /// |---|---|
 /// | the target | an endpoint for each of its A and AAAA records |
 /// | the port | the port |
-/// | the priority | [`Endpoint::priority`] |
-/// | the weight | [`Endpoint::weight`], at each address of the target; 1 where no record of that priority has one |
+/// | the priority | [`Endpoint::priority`](crate::Endpoint::priority) |
+/// | the weight | [`Endpoint::weight`](crate::Endpoint::weight), at each address of the target; 1 where no record of that priority has one |
 /// | the TTL | when it is asked again: the shortest one, from 5 s to 5 min |
 ///
 /// The certificates must have the domain that was asked for (`kv.internal` of `_grpc._tcp.kv.internal`), unless
