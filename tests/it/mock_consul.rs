@@ -182,10 +182,14 @@ async fn a_token_lets_see_and_change_what_it_is_allowed_to() {
     registry.register(instance("a"));
     registry.require_tokens();
     registry.allow("the-token", "kv");
+    registry.allow("weak", "another");
     let at = registry.address();
     let ask = async |consul: Consul, service: &str| consul.service(service).endpoints().await;
 
-    let error = ask(registry.agent(), "kv").await.unwrap_err();
+    // Who has no token is told of none, and not that there are any.
+    assert_eq!(ask(registry.agent(), "kv").await.unwrap(), []);
+    let weak = registry.agent().token("weak");
+    let error = ask(weak, "kv").await.unwrap_err();
     let hidden =
         "hides instances of `kv`: the token has to have `service:read` for it and `node:read`";
     assert_eq!(error.to_string(), format!("Consul at {at} {hidden}"));

@@ -135,6 +135,8 @@ async fn read(state: &State, asked: &Asked, reads: Reads<'_>) -> Said {
             instances(state, &catalog, asked, service, filter.as_ref(), false)
         }
     };
+    // Consul tells it to those only who have a token, so that others learn nothing.
+    said.is_filtered &= asked.token.as_ref().is_some_and(|token| !token.is_empty());
     // 0 would be asked for again and again.
     said.index = Some(reads.index(&catalog).max(1));
     said
