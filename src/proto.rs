@@ -1,4 +1,5 @@
-//! Generated code: the schemaless plugin service of `proto/rpcplugin/v1/plugin.proto`.
+//! Generated code: the schemaless plugin service of `proto/rpcplugin/v1/plugin.proto`, and what every plugin of
+//! [go-plugin](https://github.com/hashicorp/go-plugin) serves.
 //!
 //! ```
 //! use rpcplugin_testkit::proto::rpcplugin::v1::CallRequest;
@@ -25,6 +26,48 @@ pub mod rpcplugin {
         tonic::include_proto!("rpcplugin.v1");
     }
 }
+
+/// The package `plugin` of [go-plugin](https://github.com/hashicorp/go-plugin/tree/main/internal/plugin): the services
+/// `GRPCBroker`, `GRPCController` and `GRPCStdio`, and their messages.
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::exhaustive_structs,
+    clippy::clone_on_ref_ptr,
+    clippy::missing_errors_doc,
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+pub mod plugin {
+    tonic::include_proto!("plugin");
+}
+
+/// `grpc.health.v1`, with the `List` that `tonic-health` does not have yet.
+#[expect(
+    unreachable_pub,
+    unnameable_types,
+    clippy::pedantic,
+    clippy::exhaustive_structs,
+    clippy::clone_on_ref_ptr,
+    clippy::missing_errors_doc,
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+pub(crate) mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// The encoded `FileDescriptorSet` of the package `plugin`, with its imports.
+pub(crate) const GO_PLUGIN_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/go_plugin.bin"));
+
+/// The encoded `FileDescriptorSet` of `grpc.health.v1`.
+pub(crate) const HEALTH_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/health.bin"));
 
 /// The encoded `FileDescriptorSet` of `rpcplugin/v1/plugin.proto`, with its imports.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/plugin.bin"));

@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let sets = [
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        proto::HEALTH_DESCRIPTOR_SET,
+        proto::GO_PLUGIN_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         proto::FILE_DESCRIPTOR_SET,
@@ -22,7 +23,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         .expect("the compiled-in descriptor sets fit together")
 });
 
-/// Health, reflection and the schemaless service, which need no asking.
+/// Health, reflection, what every plugin has and the schemaless service, which need no asking.
 pub(crate) fn infrastructure() -> &'static Schema {
     &SCHEMA
 }

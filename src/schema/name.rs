@@ -58,6 +58,16 @@ pub(crate) fn dotted(written: &str) -> Cow<'_, str> {
     }
 }
 
+/// The packages and services of the plumbing.
+const INFRASTRUCTURE: [&str; 6] = [
+    "grpc.health",
+    "grpc.reflection",
+    "plugin.GRPCBroker",
+    "plugin.GRPCController",
+    "plugin.GRPCStdio",
+    "rpcplugin.v1.Plugin",
+];
+
 /// Whether the service or method of that full name belongs to the plumbing and not to the plugin.
 pub(crate) fn is_infrastructure(full_name: &str) -> bool {
     let full_name = dotted(full_name);
@@ -65,7 +75,5 @@ pub(crate) fn is_infrastructure(full_name: &str) -> bool {
         let rest = full_name.strip_prefix(service);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    ["grpc.health", "grpc.reflection", "rpcplugin.v1.Plugin"]
-        .into_iter()
-        .any(within)
+    INFRASTRUCTURE.into_iter().any(within)
 }

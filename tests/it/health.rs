@@ -38,19 +38,48 @@ async fn services_of_the_schema_are_serving_and_others_are_not_found() {
         client.health("echo.v1.Echo").await.unwrap(),
         ServingStatus::Serving
     );
-    let error = client.health("plugin").await.unwrap_err();
+    let error = client.health("unheard.Of").await.unwrap_err();
     assert_eq!(
         (error.code(), error.status().unwrap().message()),
-        (Some(Code::NotFound), "no health is set for `plugin`")
+        (Some(Code::NotFound), "no health is set for `unheard.Of`")
     );
     for status in [
         ServingStatus::Serving,
         ServingStatus::NotServing,
         ServingStatus::Unknown,
     ] {
-        server.set_health("plugin", status);
-        assert_eq!(client.health("plugin").await.unwrap(), status);
+        server.set_health("unheard.Of", status);
+        assert_eq!(client.health("unheard.Of").await.unwrap(), status);
     }
+}
+
+/// As in go-plugin, where a host's ping asks for exactly that.
+#[tokio::test]
+async fn the_plugin_is_serving_and_all_that_is_known_is_listed() {
+    let server = Transport::Memory.start_echo().await;
+    let client = server.client().await;
+    assert_eq!(
+        client.health("plugin").await.unwrap(),
+        ServingStatus::Serving
+    );
+    server.set_health("plugin", ServingStatus::NotServing);
+    // Watching one does not make it known.
+    let mut watching = HealthClient::new(client.clone());
+    let request = HealthCheckRequest {
+        service: "unheard.Of".to_owned(),
+    };
+    let _watch = watching.watch(request).await.unwrap();
+
+    let listed = client.call("grpc.health.v1.Health/List", json!({})).await;
+    assert_eq!(
+        listed.unwrap(),
+        json!({"statuses": {
+            "": {"status": "SERVING"},
+            "echo.v1.Echo": {"status": "SERVING"},
+            "echo.v1.Parrot": {"status": "SERVING"},
+            "plugin": {"status": "NOT_SERVING"},
+        }})
+    );
 }
 
 #[tokio::test]
@@ -58,7 +87,7 @@ async fn a_watch_tells_every_change_and_waits_for_unknown_services() {
     let server = MockServer::start().await;
     let mut client = HealthClient::new(server.client().await);
     let request = HealthCheckRequest {
-        service: "plugin".to_owned(),
+        service: "unheard.Of".to_owned(),
     };
     let mut watch = client.watch(request.clone()).await.unwrap().into_inner();
     let mut next = async || {
@@ -70,9 +99,9 @@ async fn a_watch_tells_every_change_and_waits_for_unknown_services() {
     };
 
     assert_eq!(next().await, Wire::ServiceUnknown);
-    server.set_health("plugin", ServingStatus::Serving);
+    server.set_health("unheard.Of", ServingStatus::Serving);
     assert_eq!(next().await, Wire::Serving);
-    server.set_health("plugin", ServingStatus::NotServing);
+    server.set_health("unheard.Of", ServingStatus::NotServing);
     assert_eq!(next().await, Wire::NotServing);
 
     // A watch of an unknown service does not make it known.
@@ -95,7 +124,7 @@ async fn health_calls_are_recorded_apart_from_the_others() {
     let server = MockServer::memory().await;
     let client = server.client().await;
     client.health_check().await.unwrap();
-    client.health("plugin").await.unwrap_err();
+    client.health("unheard.Of").await.unwrap_err();
     let watch = HealthClient::new(client.clone())
         .watch(HealthCheckRequest::default())
         .await
@@ -108,7 +137,7 @@ async fn health_calls_are_recorded_apart_from_the_others() {
         checks,
         [
             ("Check", json!({})),
-            ("Health.Check", json!({"service": "plugin"}))
+            ("Health.Check", json!({"service": "unheard.Of"}))
         ]
     );
     assert_eq!(checks[0].reply(), Some(json!({"status": "SERVING"})));

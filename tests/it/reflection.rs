@@ -112,6 +112,9 @@ async fn a_mock_reflects_the_schema_it_has() {
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "plugin.GRPCBroker",
+        "plugin.GRPCController",
+        "plugin.GRPCStdio",
     ];
     let server = MockServer::builder()
         .memory()

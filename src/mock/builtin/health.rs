@@ -4,6 +4,10 @@
 //! service is `NOT_FOUND`, `Watch` of one says `SERVICE_UNKNOWN` and goes on watching. (`tonic-health` ends such a watch,
 //! and can only be set from async code.)
 
+use crate::proto::health::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus as Wire, health_server,
+};
 use crate::schema::{Schema, is_infrastructure};
 use std::{
     collections::HashMap,
@@ -13,13 +17,11 @@ use std::{
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
-use tonic_health::{
-    ServingStatus,
-    pb::{
-        HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus as Wire,
-        health_server,
-    },
-};
+use tonic_health::ServingStatus;
+
+/// The name under which the health of every plugin is known
+/// ([go-plugin](https://github.com/hashicorp/go-plugin/blob/main/grpc_server.go)).
+const PLUGIN: &str = "plugin";
 
 /// The health of each service, `""` for the server.
 #[derive(Debug)]
@@ -28,12 +30,12 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The server and every service of the schema are serving.
+    /// The server, the plugin and every service of the schema are serving.
     pub(super) fn new(schema: Option<&Schema>) -> Self {
         let services = schema.into_iter().flat_map(Schema::services);
         let own = services.filter(|service| !is_infrastructure(service));
         let serving = own
-            .chain([String::new()])
+            .chain([String::new(), PLUGIN.to_owned()])
             .map(|service| (service, watch::Sender::new(Wire::Serving)));
         Self {
             statuses: Mutex::new(serving.collect()),
@@ -44,7 +46,7 @@ impl Health {
         self.lock()
             .entry(service.to_owned())
             .or_insert_with(|| watch::Sender::new(Wire::ServiceUnknown))
-            .send_replace(status.into());
+            .send_replace(wire(status));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Wire>>> {
@@ -70,6 +72,20 @@ impl health_server::Health for Health {
         }
     }
 
+    async fn list(
+        &self,
+        _: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        let statuses = self.lock();
+        let known = statuses
+            .iter()
+            .map(|(service, status)| (service.clone(), *status.borrow()))
+            .filter(|(_, status)| *status != Wire::ServiceUnknown)
+            .map(|(service, status)| (service, reply(status)));
+        let statuses = known.collect();
+        Ok(Response::new(HealthListResponse { statuses }))
+    }
+
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -89,5 +105,13 @@ impl health_server::Health for Health {
 fn reply(status: Wire) -> HealthCheckResponse {
     HealthCheckResponse {
         status: status.into(),
+    }
+}
+
+fn wire(status: ServingStatus) -> Wire {
+    match status {
+        ServingStatus::Unknown => Wire::Unknown,
+        ServingStatus::Serving => Wire::Serving,
+        ServingStatus::NotServing => Wire::NotServing,
     }
 }

@@ -7,11 +7,11 @@ mod health;
 mod reflection;
 
 use crate::mock::backend::Backend;
+use crate::proto::health::health_server::HealthServer;
 use crate::schema::Schema;
 pub(crate) use health::Health;
 use reflection::Reflection;
 use std::sync::Arc;
-use tonic_health::pb::health_server::HealthServer;
 
 /// The built-in services of one server.
 pub(crate) struct Builtin {

@@ -63,6 +63,9 @@ impl Known {
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
+            "plugin.GRPCBroker",
+            "plugin.GRPCController",
+            "plugin.GRPCStdio",
         ];
         let mut listed: Vec<_> = schema
             .services()
