@@ -42,6 +42,7 @@ pub(crate) enum Kind {
     Connect,
     Denied,
     Discovery,
+    Handshake,
     Message,
     Schema,
     Shape,
@@ -198,6 +199,12 @@ impl Error {
     #[must_use]
     pub fn is_denied(&self) -> bool {
         self.0.kind == Kind::Denied
+    }
+
+    /// What a plugin told of itself is of no use: its handshake line, or the JSON to attach to it by.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        self.0.kind == Kind::Handshake
     }
 
     /// A message does not fit its type: JSON that the schema refuses, or bytes that do not decode.

@@ -5,6 +5,7 @@ mod address;
 mod consul;
 mod endpoint;
 mod error;
+mod handshake;
 mod net;
 mod panics;
 pub mod proto;
@@ -19,6 +20,8 @@ pub mod mock;
 
 // Where they meet.
 mod fixture;
+
+pub mod plugin;
 
 pub use address::{Address, IntoAddress};
 pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Pool, Strategy, TokenAuth};

@@ -14,8 +14,9 @@ use crate::client::resolver::Resolver;
 use crate::client::retry::RetryPolicy;
 use crate::endpoint::IntoEndpoint;
 use crate::error::Error;
+use crate::handshake::{Attachment, IntoAttachment};
 use crate::schema::Schema;
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, Identity};
 use crate::wire::compression::Compression;
 use std::time::Duration;
 
@@ -58,6 +59,27 @@ impl ClientBuilder {
             Err(error) => self.bad_address = Some(error),
         }
         self
+    }
+
+    /// Where a [plugin that runs](Client::attach) is, and how it speaks TLS.
+    pub fn attach(mut self, plugin: impl IntoAttachment) -> Self {
+        match plugin.into_attachment() {
+            Ok(Attachment { address, tls }) => {
+                self.config.tls = tls;
+                self.address(address)
+            }
+            Err(error) => {
+                self.bad_address = Some(error);
+                self
+            }
+        }
+    }
+
+    /// Who we are, for servers that want to know: [`ClientTls::identity`] of the TLS that there is, or of one that trusts nobody
+    /// else.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        let tls = self.config.tls.take().unwrap_or_default();
+        self.tls(tls.identity(identity))
     }
 
     /// The servers that calls may go to, all of which serve the same: [`Endpoint`](crate::Endpoint)s, or whatever is an address.

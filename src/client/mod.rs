@@ -22,10 +22,12 @@
 //! - `telling`: how a failed call is told.
 //! - `call`, `stream`: the calls as people write them, and what comes back.
 //! - `handle`, `verbs`, `builder`, `health`, `endpoints`: [`Client`] itself.
+//! - `attach`: from a plugin's handshake to a client; `plugin`: what hosts do with plugins; `stdio`: what those write.
 //! - `consul`: from a service in Consul to a client.
 //! - `pool`: [`Pool`], several connections to one address.
 
 mod about;
+mod attach;
 mod auth;
 mod authorize;
 mod backoff;
@@ -54,12 +56,14 @@ mod login;
 mod monitor;
 mod negotiation;
 mod options;
+mod plugin;
 mod pool;
 mod replay;
 mod resolver;
 mod response_body;
 mod retry;
 mod stats;
+mod stdio;
 mod stream;
 mod telemetry;
 mod telling;
@@ -92,4 +96,5 @@ pub use pool::{ClosedConnections, Lease, Pool, PoolBuilder, PoolStats};
 pub use response_body::ResponseBody;
 pub use retry::{Hedge, RetryPolicy, Throttle};
 pub use stats::{ClientStats, DiscoveryStats, EndpointCounts, EndpointStats};
+pub use stdio::StdioMirror;
 pub use stream::{Response, ResponseStream};

@@ -1,9 +1,10 @@
 //! Killing a server, shutting it down, starting it again, and making it hold its breath.
 
 use crate::error::Error;
-use crate::mock::doors::{Doors, NotAgain, Standing};
+use crate::mock::doors::{Doors, NotAgain};
 use crate::mock::open::Entrance;
 use crate::mock::server::MockServer;
+use crate::mock::stopping::Stopping;
 use crate::net::Listener;
 use std::{
     panic::Location,
@@ -80,19 +81,7 @@ impl MockServer {
                 "Consul has not taken a registration back within the grace"
             );
         }
-        let accepting = {
-            let mut doors = self.doors();
-            let accepting = doors.go_down(Standing::Left);
-            self.open.leave_all();
-            accepting
-        };
-        if timeout(grace, self.open.all_ended()).await.is_err() {
-            let doors = self.doors();
-            // What is open after a restart is not what was left.
-            if !doors.is_up() {
-                self.open.close_all(false);
-            }
-        }
+        let accepting = self.stopping().leave(&self.service, grace).await;
         self.ended(accepting).await;
     }
 
@@ -173,6 +162,13 @@ impl MockServer {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stopping(&self) -> Stopping {
+        Stopping {
+            doors: Arc::clone(&self.doors),
+            open: Arc::clone(&self.open),
+        }
+    }
+
     /// Opens one more address, for a group of clients. Where the server is down, nothing listens there yet.
     pub(super) fn open_door(&self, group: &Arc<str>) -> Result<Arc<Entrance>, Error> {
         let listener = Listener::bind_like(self.address())?;
@@ -182,12 +178,7 @@ impl MockServer {
 
     /// Listens no more and closes every connection. What comes back is what may still be ending.
     pub(super) fn cut(&self, reset: bool) -> Vec<JoinHandle<()>> {
-        let mut doors = self.doors();
-        let accepting = doors.go_down(Standing::Killed);
-        // Before anybody can open the doors again.
-        self.open.close_all(reset);
-        drop(doors);
-        accepting
+        self.stopping().cut(reset)
     }
 
     /// Waits until all connections and their calls have ended.

@@ -19,11 +19,13 @@
 //! - `intake`: reading as much as choosing needs; `serve`: one call, from its headers to its outcome.
 //! - `tls`: [`ServerTls`], what it is told about TLS.
 //! - `admission`: what happens to a connection before it is served; `connection`: one HTTP/2 connection.
+//! - `stopping`: how a server ends, also by its host.
 //! - `open`: whether it listens at an address, and the connections that are open; `doors`: all addresses of a server.
 //! - `recording`: calls saved to a file, and stubs made of it.
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 //! - `registration`: that servers are registered with Consul, kept up; `register`: [`Register`], making it so.
 //! - `consul`: [`MockConsul`], an agent of Consul.
+//! - `plugin`: a server as a plugin that a host manages, and a program that is one.
 //! - `chaos`: [`Chaos`], failures by a schedule that is drawn from a seed.
 //! - `cluster`: [`MockCluster`], several of them as one.
 
@@ -55,6 +57,7 @@ mod mounted;
 mod mounting;
 mod open;
 mod outlet;
+mod plugin;
 mod reading;
 mod recording;
 mod register;
@@ -66,6 +69,7 @@ mod rotating;
 mod sequence;
 mod serve;
 mod server;
+mod stopping;
 mod stub;
 mod times;
 mod tls;
@@ -74,6 +78,7 @@ mod verify;
 pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
 pub use builder::MockServerBuilder;
+pub use builtin::OnShutdown;
 pub use chaos::{Chaos, ChaosAction, ChaosEvent, ChaosReport};
 pub use cluster::{ClientGroup, MockCluster, Partition};
 pub use consul::{
@@ -85,6 +90,7 @@ pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use lifecycle::Kill;
 pub use matcher::{Matcher, Mismatch};
+pub use plugin::{PluginFault, Serve, serve};
 pub use register::Register;
 pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};
 pub use sequence::Sequence;

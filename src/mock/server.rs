@@ -13,6 +13,7 @@ use crate::mock::open::Open;
 use crate::mock::registration::Registrations;
 use crate::mock::registry::Registry;
 use crate::mock::serve::{Backends, Service};
+use crate::mock::stopping::Stopping;
 use crate::mock::tls::{ServerTls, Tls};
 use crate::mock::verify::{Drawn, Findings, Judged, Problems, Report, SEED};
 use crate::net::{Bind, Listener};
@@ -128,11 +129,14 @@ impl MockServer {
         });
         let open = Arc::<Open>::default();
         let doors = Doors::open(listener, &address, &open, &service);
+        let doors = Arc::new(Mutex::new(doors));
+        let stopping = Stopping { doors, open };
+        stopping.by_host(&service);
         Ok(Self {
             address,
             service,
-            open,
-            doors: Arc::new(Mutex::new(doors)),
+            open: stopping.open,
+            doors: stopping.doors,
             registrations: Registrations::default(),
             patience: settings.patience,
             allow_unmatched: settings.allow_unmatched,
@@ -192,7 +196,7 @@ impl Drop for MockServer {
         }
         if thread::panicking() {
             self.tell_seed();
-        } else if self.verifies.load(Ordering::Acquire)
+        } else if self.verifies()
             && let Err(report) = self.judge(Unfinished::default())
         {
             panic!("{report}{ON_DROP}");
@@ -212,6 +216,11 @@ impl MockServer {
         doors.end();
         drop(doors);
         self.open.close_all(false);
+    }
+
+    /// Whether dropping it would verify.
+    pub(super) fn verifies(&self) -> bool {
+        self.verifies.load(Ordering::Acquire)
     }
 
     /// What is not as expected, now. It is not asked again when the server is dropped.

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind};
 use crate::tls::pem::Pem;
+use crate::tls::provider;
 use rustls::pki_types::CertificateDer;
 use std::{
     fmt,
@@ -9,7 +10,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use x509_cert::der::{DateTime, Decode as _, asn1::ObjectIdentifier};
+use x509_cert::der::{DateTime, Decode as _, Encode as _, asn1::ObjectIdentifier};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName, name::GeneralName};
 
 /// An X.509 certificate ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280)), and what it says of itself. None of it is
@@ -39,6 +40,8 @@ struct Inner {
     not_after: DateTime,
     is_authority: bool,
     usages: Vec<ObjectIdentifier>,
+    /// The algorithm of its key, in DER.
+    key: Vec<u8>,
 }
 
 /// One of the subject's alternative names.
@@ -99,6 +102,7 @@ impl Certificate {
                 not_after: DateTime::INFINITY,
                 is_authority: false,
                 usages: Vec::new(),
+                key: Vec::new(),
             }))
         })
     }
@@ -201,6 +205,11 @@ impl Certificate {
         Pem::encode("CERTIFICATE", [self.der()]).as_str().to_owned()
     }
 
+    /// Whether this build's TLS can tell who has its key.
+    pub(crate) fn can_be_verified(&self) -> bool {
+        provider::knows_key(&self.0.key)
+    }
+
     pub(super) fn raw(&self) -> &CertificateDer<'static> {
         &self.0.der
     }
@@ -256,6 +265,7 @@ fn read(der: &[u8]) -> Result<Inner, x509_cert::der::Error> {
         not_after: tbs.validity.not_after.to_date_time(),
         is_authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
         usages: usages.map_or_else(Vec::new, |(_, usages)| usages.0),
+        key: tbs.subject_public_key_info.algorithm.to_der()?,
     })
 }
 

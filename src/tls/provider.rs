@@ -23,3 +23,13 @@ pub(crate) fn unusable(error: rustls::Error) -> Error {
     let text = "the provider of TLS's cryptography is of no use";
     Error::new(Kind::Config, text).caused_by(error)
 }
+
+/// Whether it verifies signatures by keys of this kind: the DER of an `AlgorithmIdentifier`.
+pub(crate) fn knows_key(algorithm: &[u8]) -> bool {
+    let provider = provider();
+    let known = provider.signature_verification_algorithms.all.iter();
+    // Those come without the head of the sequence.
+    known
+        .map(|known| known.public_key_alg_id())
+        .any(|known| algorithm.get(2..) == Some(known.as_ref()))
+}

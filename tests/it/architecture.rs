@@ -7,7 +7,7 @@ const ROWS: &[&[&str]] = &[
     &["error", "panics"],
     &["vars"],
     &["address", "proto", "tls"],
-    &["endpoint", "schema"],
+    &["endpoint", "handshake", "schema"],
     &["wire"],
     &["net"],
     &["consul"],
@@ -93,14 +93,17 @@ const ROWS: &[&[&str]] = &[
         "client::verbs",
         "mock::doors",
     ],
-    &["mock::consul", "mock::registration"],
+    &["mock::consul", "mock::registration", "mock::stopping"],
     &[
+        "client::attach",
         "client::consul",
         "client::health",
         "client::pool",
+        "client::stdio",
         "mock::server",
     ],
     &[
+        "client::plugin",
         "mock::asserting",
         "mock::injecting",
         "mock::lifecycle",
@@ -110,9 +113,11 @@ const ROWS: &[&[&str]] = &[
     ],
     &["mock::chaos", "mock::recording"],
     &["mock::builder"],
-    &["mock::cluster"],
+    &["mock::cluster", "mock::plugin"],
     // The doors.
     &["client", "mock"],
+    // What both wings have of plugins.
+    &["plugin"],
     // The single place where the wings meet.
     &["fixture"],
 ];

@@ -1,0 +1,50 @@
+//! Addresses as go-plugin writes them: a network, and what Go's `net.Addr` prints.
+
+use crate::address::Address;
+use crate::error::{Error, Kind};
+
+/// The network and the address of a plugin. `None` for a pipe, which no other process can reach.
+pub(crate) fn network_of(address: &Address) -> Option<(&'static str, String)> {
+    match address {
+        Address::Unix(path) => Some(("unix", path.display().to_string())),
+        Address::Tcp { host, port, .. } => {
+            Some(("tcp", Address::tcp(host.as_str(), *port).to_string()))
+        }
+        Address::Memory(_) => None,
+    }
+}
+
+/// The address that is meant.
+pub(super) fn address_of(network: &str, address: &str) -> Result<Address, Error> {
+    let meant = match network {
+        "unix" => Address::unix(address),
+        // As in Go, no host is this one.
+        "tcp" => match address.strip_prefix(':') {
+            Some(port) => format!("127.0.0.1:{port}").parse(),
+            None => address.parse(),
+        },
+        _ => {
+            let text = format!("unknown address type `{network}`, expected `tcp` or `unix`");
+            return Err(Error::new(Kind::Handshake, text));
+        }
+    };
+    meant
+        .and_then(|meant| match (network, &meant) {
+            ("tcp", Address::Tcp { tls: false, .. }) | ("unix", _) => Ok(meant),
+            _ => {
+                let text = format!("`{address}` is no `host:port`");
+                Err(Error::new(Kind::Address, text))
+            }
+        })
+        .map_err(|error| {
+            let text = format!("`{address}` is no {network} address of a plugin");
+            Error::new(Kind::Handshake, text).caused_by(error)
+        })
+}
+
+/// The error for an address that other processes cannot use.
+pub(super) fn no_network(address: &Address) -> Error {
+    let text =
+        format!("{address} is a pipe within this process: a plugin listens on TCP or a socket");
+    Error::new(Kind::Handshake, text)
+}

@@ -1,0 +1,16 @@
+//! A server as a plugin that a host manages.
+//!
+//! - `managed`: what a test says of a mock in its own process: what it writes, what it does when it is told to end.
+//! - `serve`: [`serve`], a program that is a plugin. `asked`: what its host wants of it; `place`: where it listens; `life`: when
+//!   it ends.
+//! - `fault`: [`PluginFault`], what it does wrong.
+
+mod asked;
+mod fault;
+mod life;
+mod managed;
+mod place;
+mod serve;
+
+pub use fault::PluginFault;
+pub use serve::{Serve, serve};
