@@ -32,6 +32,7 @@ pub mod rpcplugin {
 #[expect(
     missing_docs,
     clippy::pedantic,
+    clippy::exhaustive_enums,
     clippy::exhaustive_structs,
     clippy::clone_on_ref_ptr,
     clippy::missing_errors_doc,
@@ -49,9 +50,7 @@ pub mod plugin {
     unreachable_pub,
     unnameable_types,
     clippy::pedantic,
-    clippy::exhaustive_structs,
     clippy::clone_on_ref_ptr,
-    clippy::missing_errors_doc,
     unused_qualifications,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,

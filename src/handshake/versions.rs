@@ -17,7 +17,7 @@ pub(crate) fn versions_of(listed: &str) -> (Vec<u32>, Vec<&str>) {
 /// host that lists none is an old one.
 pub(crate) fn negotiate(plugin: &[u32], host: &[u32]) -> u32 {
     let both = plugin.iter().filter(|version| host.contains(version)).max();
-    *both.or(plugin.iter().min()).unwrap_or(&1)
+    *both.or_else(|| plugin.iter().min()).unwrap_or(&1)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! sent again, and what nobody has asked for is kept. A second caller waits until the first has gone.
 
 use crate::proto::plugin::{StdioData, grpc_stdio_server, stdio_data::Channel};
-use bytes::Bytes;
 use std::{
     pin::Pin,
     sync::Arc,
@@ -38,7 +37,7 @@ impl Default for Stdio {
 }
 
 impl Stdio {
-    pub(crate) fn write(&self, channel: Channel, data: Bytes) {
+    pub(crate) fn write(&self, channel: Channel, data: &[u8]) {
         let channel = channel.into();
         let data = data.to_vec();
         // The other end is here too.

@@ -12,7 +12,6 @@ const MIN_PORT: &str = "PLUGIN_MIN_PORT";
 const MAX_PORT: &str = "PLUGIN_MAX_PORT";
 const SOCKET_DIR: &str = "PLUGIN_UNIX_SOCKET_DIR";
 const CLIENT_CERTIFICATE: &str = "PLUGIN_CLIENT_CERT";
-const MULTIPLEX: &str = "PLUGIN_MULTIPLEX_GRPC";
 const TRANSPORTS: &str = "PLUGIN_CLIENT_TRANSPORTS";
 
 /// By which a host shows that it means this plugin.
@@ -38,8 +37,6 @@ pub(super) struct Asked {
     pub(super) socket_dir: Option<PathBuf>,
     /// AutoMTLS: the only client that is let in.
     pub(super) client: Option<Certificate>,
-    /// Whether it wants all connections in one.
-    pub(super) multiplexed: bool,
     /// The one that it prefers.
     pub(super) transport: Option<Transport>,
 }
@@ -77,9 +74,6 @@ impl Asked {
             ports: ports(vars)?,
             socket_dir: vars.value(SOCKET_DIR)?.map(PathBuf::from),
             client: client(vars)?,
-            multiplexed: vars
-                .parse(MULTIPLEX, "`true` or `false`", truth)?
-                .unwrap_or(false),
             transport: preferred(&vars.value(TRANSPORTS)?.unwrap_or_default()),
         })
     }
@@ -122,14 +116,6 @@ where
         return Err(Error::new(Kind::Config, text));
     }
     Ok(Some(certificate))
-}
-
-fn truth(value: &str) -> Option<bool> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// The first that we know, as pyvider lists them: `unix,tcp`, or as JSON.

@@ -27,7 +27,7 @@ pub enum PluginFault {
     /// Tells another protocol than `grpc`: `Unsupported plugin protocol`.
     Protocol(String),
     /// Tells this certificate, in place of that of AutoMTLS or of none: `error parsing server cert`. Hosts take no more than 50
-    /// characters for something else, and look at it only with AutoMTLS.
+    /// characters for something else.
     Certificate(String),
     /// Tells only so many of its six fields. With fewer than 4: `Unrecognized remote plugin message`.
     Fields(usize),

@@ -3,7 +3,6 @@
 use crate::mock::builtin::OnShutdown;
 use crate::mock::server::MockServer;
 use crate::proto::plugin::stdio_data::Channel;
-use bytes::Bytes;
 
 /// As a plugin. Every mock serves what go-plugin's plugins serve: health of the name `plugin`, reflection,
 /// `plugin.GRPCController`, `plugin.GRPCStdio` and `plugin.GRPCBroker`.
@@ -23,19 +22,19 @@ impl MockServer {
     /// assert_eq!(written.message().await.unwrap().unwrap().data, b"loading\n");
     /// # }
     /// ```
-    pub fn stdout(&self, data: impl Into<Bytes>) {
+    pub fn stdout(&self, data: impl AsRef<[u8]>) {
         self.service
             .builtin
             .stdio
-            .write(Channel::Stdout, data.into());
+            .write(Channel::Stdout, data.as_ref());
     }
 
     /// The plugin has written this to its stderr. As [`stdout`](Self::stdout).
-    pub fn stderr(&self, data: impl Into<Bytes>) {
+    pub fn stderr(&self, data: impl AsRef<[u8]>) {
         self.service
             .builtin
             .stdio
-            .write(Channel::Stderr, data.into());
+            .write(Channel::Stderr, data.as_ref());
     }
 
     /// What it does when a host tells it to end. Default: [`OnShutdown::Obey`].
