@@ -16,30 +16,30 @@ pub(crate) fn network_of(address: &Address) -> Option<(&'static str, String)> {
 
 /// The address that is meant.
 pub(super) fn address_of(network: &str, address: &str) -> Result<Address, Error> {
-    let meant = match network {
-        "unix" => Address::unix(address),
-        // As in Go, no host is this one.
-        "tcp" => match address.strip_prefix(':') {
-            Some(port) => format!("127.0.0.1:{port}").parse(),
-            None => address.parse(),
-        },
+    match network {
+        "tcp" => tcp(address).ok_or_else(|| {
+            let text = format!("`{address}` is no tcp address of a plugin, expected `host:port`");
+            Error::new(Kind::Handshake, text)
+        }),
+        "unix" => Address::unix(address).map_err(|error| {
+            let text = format!("`{address}` is no unix address of a plugin");
+            Error::new(Kind::Handshake, text).caused_by(error)
+        }),
         _ => {
             let text = format!("unknown address type `{network}`, expected `tcp` or `unix`");
-            return Err(Error::new(Kind::Handshake, text));
+            Err(Error::new(Kind::Handshake, text))
         }
+    }
+}
+
+fn tcp(address: &str) -> Option<Address> {
+    // As in Go, no host is this one.
+    let parsed = match address.strip_prefix(':') {
+        Some(port) => format!("127.0.0.1:{port}").parse(),
+        None => address.parse::<Address>(),
     };
-    meant
-        .and_then(|meant| match (network, &meant) {
-            ("tcp", Address::Tcp { tls: false, .. }) | ("unix", _) => Ok(meant),
-            _ => {
-                let text = format!("`{address}` is no `host:port`");
-                Err(Error::new(Kind::Address, text))
-            }
-        })
-        .map_err(|error| {
-            let text = format!("`{address}` is no {network} address of a plugin");
-            Error::new(Kind::Handshake, text).caused_by(error)
-        })
+    let parsed = parsed.ok().filter(|_| !address.contains("//"));
+    parsed.filter(|parsed| matches!(parsed, Address::Tcp { .. }))
 }
 
 /// The error for an address that other processes cannot use.
