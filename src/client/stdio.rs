@@ -12,7 +12,7 @@ const LONGEST_LINE: usize = 64 << 10;
 
 impl Client {
     /// Tells by `tracing` what the plugin writes to its stdout and stderr (`plugin.GRPCStdio/StreamStdio`), line by line: events
-    /// of the target `rpcplugin_testkit::stdio` and the level `INFO`, with the fields `server` and `stream`.
+    /// of the target `rpcplugin_testkit::client::stdio` and the level `INFO`, with the fields `server` and `stream`.
     ///
     /// What a plugin writes goes to one caller. A direct client that asks takes it away from the host that launched the plugin,
     /// so nothing but this does.
@@ -137,6 +137,6 @@ impl Lines {
         let line = std::mem::take(&mut self.begun);
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches(['\n', '\r']);
-        tracing::info!(target: "rpcplugin_testkit::stdio", server = %self.server, stream = self.stream, "{line}");
+        tracing::info!(server = %self.server, stream = self.stream, "{line}");
     }
 }

@@ -116,8 +116,6 @@ const ROWS: &[&[&str]] = &[
     &["mock::cluster", "mock::plugin"],
     // The doors.
     &["client", "mock"],
-    // What both wings have of plugins.
-    &["plugin"],
     // The single place where the wings meet.
     &["fixture"],
 ];

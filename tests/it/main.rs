@@ -113,6 +113,7 @@ mod seed_pool;
 mod seed_resilience;
 mod sequences;
 mod services;
+mod stdio_mirror;
 mod streams;
 mod stubs;
 mod support;

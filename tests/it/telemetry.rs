@@ -20,7 +20,7 @@ use tracing::{
 
 /// Everything that the client tells, a line each: in which spans, and what.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Story>>);
+pub(crate) struct Told(Arc<Mutex<Story>>);
 
 #[derive(Default)]
 struct Story {
@@ -36,7 +36,7 @@ impl Told {
     }
 
     /// Is told what happens on this thread.
-    fn listen(&self) -> DefaultGuard {
+    pub(crate) fn listen(&self) -> DefaultGuard {
         // While there is one subscriber in the process, `tracing` asks that of the thread that comes first to a place in the
         // code whether anybody wants what is told there, and keeps the answer. So there are always more.
         static OTHERS: LazyLock<[Dispatch; 2]> =
@@ -45,7 +45,7 @@ impl Told {
         tracing::subscriber::set_default(self.clone())
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         self.with(|story| std::mem::take(&mut story.lines))
     }
 }
