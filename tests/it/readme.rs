@@ -237,6 +237,23 @@ mod found {
     }
 }
 
+mod attached {
+    use rpcplugin_testkit::{Client, MockServer, plugin::ReattachConfig};
+
+    #[tokio::test]
+    async fn a_mock_is_the_provider_that_terraform_attaches_to() {
+        let server = MockServer::unix().await;
+        let config = ReattachConfig::new(server.address().clone()).unwrap();
+        // Command::new("terraform").arg("plan").env("TF_REATTACH_PROVIDERS", …)
+        let variable = ReattachConfig::to_terraform([("registry.terraform.io/acme/db", &config)]);
+
+        let client = Client::attach(variable).connect().await.unwrap(); // or the line that a plugin has printed
+        client.ping().await.unwrap();
+        client.shutdown_server().await.unwrap(); // nothing but this ends a server
+        assert_eq!(server.calls_to("plugin.GRPCController/Shutdown").len(), 1);
+    }
+}
+
 #[test]
 fn the_readme_shows_these_tests() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -247,7 +264,7 @@ fn the_readme_shows_these_tests() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         assert!(
             here.contains(&squeezed(block)),
