@@ -34,7 +34,7 @@ pub mod plugin {
 
     pub use crate::client::StdioMirror;
     pub use crate::handshake::{Attachment, Handshake, IntoAttachment, ReattachConfig};
-    pub use crate::mock::{OnShutdown, PluginFault, Serve, serve};
+    pub use crate::mock::{Broker, OnShutdown, PluginFault, Serve, serve};
 }
 
 pub use address::{Address, IntoAddress};

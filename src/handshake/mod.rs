@@ -15,5 +15,6 @@ mod versions;
 pub use attachment::{Attachment, IntoAttachment};
 pub(crate) use line::CORE_VERSION;
 pub use line::Handshake;
+pub(crate) use network::{address_of, network_of};
 pub use reattach::ReattachConfig;
 pub(crate) use versions::{negotiate, versions_of};

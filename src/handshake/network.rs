@@ -15,7 +15,7 @@ pub(crate) fn network_of(address: &Address) -> Option<(&'static str, String)> {
 }
 
 /// The address that is meant.
-pub(super) fn address_of(network: &str, address: &str) -> Result<Address, Error> {
+pub(crate) fn address_of(network: &str, address: &str) -> Result<Address, Error> {
     match network {
         "tcp" => tcp(address).ok_or_else(|| {
             let text = format!("`{address}` is no tcp address of a plugin, expected `host:port`");

@@ -25,6 +25,7 @@
 //! - `server`, `mounting`, `asserting`, `rotating`, `lifecycle`, `builder`: [`MockServer`] itself.
 //! - `registration`: that servers are registered with Consul, kept up; `register`: [`Register`], making it so.
 //! - `consul`: [`MockConsul`], an agent of Consul.
+//! - `brokering`: [`Broker`], connections beside the plugin's own.
 //! - `plugin`: a server as a plugin that a host manages, and a program that is one.
 //! - `chaos`: [`Chaos`], failures by a schedule that is drawn from a seed.
 //! - `cluster`: [`MockCluster`], several of them as one.
@@ -34,6 +35,7 @@ mod asserting;
 mod auth;
 mod backend;
 mod breaking;
+mod brokering;
 mod builder;
 mod builtin;
 mod chaos;
@@ -77,6 +79,7 @@ mod verify;
 
 pub use auth::{Auth, Grant};
 pub(crate) use backend::Backend;
+pub use brokering::Broker;
 pub use builder::MockServerBuilder;
 pub use builtin::OnShutdown;
 pub use chaos::{Chaos, ChaosAction, ChaosEvent, ChaosReport};

@@ -105,6 +105,7 @@ const ROWS: &[&[&str]] = &[
     &[
         "client::plugin",
         "mock::asserting",
+        "mock::brokering",
         "mock::injecting",
         "mock::lifecycle",
         "mock::mounting",
