@@ -98,6 +98,7 @@ mod priorities;
 mod probe;
 mod process;
 mod python;
+mod pyvider;
 mod raw;
 mod readme;
 mod recordings;
