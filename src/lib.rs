@@ -34,6 +34,8 @@ pub mod plugin {
 
     pub use crate::client::StdioMirror;
     pub use crate::handshake::{Attachment, Handshake, IntoAttachment, ReattachConfig};
+    #[cfg(feature = "multiplex")]
+    pub use crate::mock::BrokeredStream;
     pub use crate::mock::{Broker, OnShutdown, PluginFault, Serve, serve};
 }
 

@@ -4,7 +4,11 @@ use crate::address::Address;
 use crate::handshake::{address_of, network_of};
 use crate::mock::builtin::Brokered;
 use crate::mock::server::MockServer;
+#[cfg(feature = "multiplex")]
+use crate::net::MuxStream;
 use crate::proto::plugin::ConnInfo;
+#[cfg(feature = "multiplex")]
+use std::io;
 use std::{fmt, panic::Location, pin::pin, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
@@ -73,6 +77,10 @@ impl Broker {
                 server.address()
             );
         };
+        #[cfg(feature = "multiplex")]
+        if self.brokered.offer(id, server.address()) {
+            return;
+        }
         self.send(ConnInfo {
             service_id: id,
             network: network.to_owned(),
@@ -122,15 +130,55 @@ impl Broker {
     }
 
     async fn told(&self, id: u32) -> ConnInfo {
+        self.heard(0, |info| info.service_id == id && info.knock.is_none())
+            .await
+    }
+
+    /// The first of what hosts tell that is meant, after so many.
+    async fn heard(&self, after: usize, is_meant: impl Fn(&ConnInfo) -> bool) -> ConnInfo {
         loop {
             let mut news = pin!(self.brokered.news.notified());
             news.as_mut().enable();
             let received = self.brokered.received().into_iter();
-            let mut meant = received.filter(|info| info.service_id == id && info.knock.is_none());
-            if let Some(info) = meant.next() {
+            if let Some(info) = received.skip(after).find(&is_meant) {
                 return info;
             }
             news.await;
+        }
+    }
+}
+
+/// Where all connections go through one.
+#[cfg(feature = "multiplex")]
+impl Broker {
+    pub(super) fn refuse_knocks(&self, id: u32, error: String) {
+        self.brokered.refuse(id, error);
+    }
+
+    pub(super) async fn knock(&self, id: u32) -> io::Result<MuxStream> {
+        let Some(session) = self.brokered.session() else {
+            let text = "no multiplexed connection of a host is there";
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+        };
+        let before = self.brokered.received().len();
+        self.brokered.knock(id);
+        let answers = |info: &ConnInfo| {
+            let answer = info.knock.as_ref();
+            info.service_id == id
+                && answer.is_some_and(|knock| knock.ack || !knock.error.is_empty())
+        };
+        let answer = timeout(self.patience, self.heard(before, answers)).await;
+        let answer = answer.map_err(|_| {
+            let text = format!("the host does not answer the knock for {id}");
+            io::Error::new(io::ErrorKind::TimedOut, text)
+        })?;
+        match answer.knock {
+            Some(knock) if knock.ack && knock.error.is_empty() => session.open().await,
+            refused => {
+                let why = refused.unwrap_or_default().error;
+                let text = format!("the host refuses the knock for {id}: {why}");
+                Err(io::Error::new(io::ErrorKind::ConnectionRefused, text))
+            }
         }
     }
 }

@@ -70,6 +70,8 @@ impl Default for MockServerBuilder {
             allow_unmatched: false,
             verify_on_drop: true,
             seed: 0,
+            #[cfg(feature = "multiplex")]
+            multiplexed: false,
             proxied: None,
             common: None,
         };

@@ -93,6 +93,8 @@ pub use handle::{MountedStub, ScopedStub};
 pub use journal::{Call, Journal, Outcome, RecordedMessage, RefusedConnection};
 pub use lifecycle::Kill;
 pub use matcher::{Matcher, Mismatch};
+#[cfg(feature = "multiplex")]
+pub use plugin::BrokeredStream;
 pub use plugin::{PluginFault, Serve, serve};
 pub use register::Register;
 pub use reply::{CallStream, CallStreams, Delay, Gate, IntoReply, Reply, ReplyFn, how};

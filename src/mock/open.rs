@@ -1,4 +1,9 @@
 //! Whether a server listens at an address, and the connections that are open.
+//!
+//! - `multiplexed`: connections that come as streams of one, by a feature.
+
+#[cfg(feature = "multiplex")]
+mod multiplexed;
 
 use crate::address::Address;
 use crate::mock::connection::{self, Accepted};
@@ -109,6 +114,9 @@ struct Connections {
     open: HashMap<u64, Connected>,
     /// How many tasks there are, also for those that are closed.
     tasks: usize,
+    /// What multiplexed connections come through.
+    #[cfg(feature = "multiplex")]
+    sessions: Vec<std::sync::Weak<Cut<Stream>>>,
 }
 
 /// An open connection, as its server holds it.
@@ -206,10 +214,31 @@ impl Open {
         let mut connections = self.lock();
         connections.stopped = true;
         let open = std::mem::take(&mut connections.open);
+        #[cfg(feature = "multiplex")]
+        let sessions = std::mem::take(&mut connections.sessions);
         drop(connections);
         for connection in open.values() {
             connection.stream.close(reset);
         }
+        #[cfg(feature = "multiplex")]
+        for session in sessions.iter().filter_map(std::sync::Weak::upgrade) {
+            session.close(reset);
+        }
+    }
+
+    /// Counts what multiplexed connections come through, for as long as what comes back is kept. `None`, when the server has
+    /// stopped.
+    #[cfg(feature = "multiplex")]
+    fn add_session(&self, session: Cut<Stream>) -> Option<Arc<Cut<Stream>>> {
+        let mut connections = self.lock();
+        if connections.stopped {
+            return None;
+        }
+        let session = Arc::new(session);
+        let sessions = &mut connections.sessions;
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(&session));
+        Some(session)
     }
 
     /// Says good-bye on all connections, and takes no more.
@@ -269,33 +298,52 @@ async fn accept(
                 continue;
             }
         };
-        let Some(added) = open.add(stream, &entrance.freezer, &service.faults) else {
+        #[cfg(feature = "multiplex")]
+        if service.builtin.brokered.is_multiplexed() {
+            multiplexed::accept(stream, peer, &entrance, &open, &service);
+            continue;
+        }
+        if !admit(stream, peer, &entrance, &open, &service) {
             return;
-        };
-        let id = added.line.id;
-        let task = Task {
-            open: Arc::clone(&open),
-            id,
-        };
-        let (door, service) = (Arc::clone(&entrance.door), Arc::clone(&service));
-        let accepted = Accepted {
-            id,
-            peer,
-            door,
-            line: added.line,
-        };
-        tokio::spawn(async move {
-            let faults = Arc::clone(&service);
-            connection::serve(
-                added.stream,
-                accepted,
-                added.orders,
-                added.admission,
-                service,
-            )
-            .await;
-            faults.faults.forget(id);
-            drop(task);
-        });
+        }
     }
+}
+
+/// Serves a connection in a task of its own. `false`, when the server has stopped.
+fn admit(
+    stream: Stream,
+    peer: Address,
+    entrance: &Arc<Entrance>,
+    open: &Arc<Open>,
+    service: &Arc<Service>,
+) -> bool {
+    let Some(added) = open.add(stream, &entrance.freezer, &service.faults) else {
+        return false;
+    };
+    let id = added.line.id;
+    let task = Task {
+        open: Arc::clone(open),
+        id,
+    };
+    let (door, service) = (Arc::clone(&entrance.door), Arc::clone(service));
+    let accepted = Accepted {
+        id,
+        peer,
+        door,
+        line: added.line,
+    };
+    tokio::spawn(async move {
+        let faults = Arc::clone(&service);
+        connection::serve(
+            added.stream,
+            accepted,
+            added.orders,
+            added.admission,
+            service,
+        )
+        .await;
+        faults.faults.forget(id);
+        drop(task);
+    });
+    true
 }

@@ -98,6 +98,9 @@ pub(super) struct Settings {
     pub(super) allow_unmatched: bool,
     pub(super) verify_on_drop: bool,
     pub(super) seed: u64,
+    /// Whether all connections come through one.
+    #[cfg(feature = "multiplex")]
+    pub(super) multiplexed: bool,
     /// What unmatched calls go on to.
     pub(super) proxied: Option<Arc<Backend>>,
     /// `None` for a server by itself.
@@ -127,6 +130,8 @@ impl MockServer {
             unmatched: settings.unmatched,
             seed: Seed::new(settings.seed),
         });
+        #[cfg(feature = "multiplex")]
+        service.builtin.brokered.multiplex(settings.multiplexed);
         let open = Arc::<Open>::default();
         let doors = Doors::open(listener, &address, &open, &service);
         let doors = Arc::new(Mutex::new(doors));

@@ -9,6 +9,7 @@
 //! - `shaped`: a stream that is distorted on the way to its socket, by the rules of `shape`.
 //! - `tap`: a stream whose incoming bytes are looked at, and mended, on their way.
 //! - `frame_tap`: a stream whose outgoing HTTP/2 frames can be rewritten.
+//! - `mux`: several streams over one, by a feature.
 //! - `secure`: a stream, in TLS or not; `connector`: TLS with a server, ready for a dial;
 //!   `client_tls`: the same, read again for each.
 
@@ -19,6 +20,8 @@ mod frame_tap;
 mod freezer;
 mod listener;
 mod memory;
+#[cfg(feature = "multiplex")]
+mod mux;
 mod secure;
 mod shape;
 mod shaped;
@@ -34,6 +37,8 @@ pub(crate) use dial::dial;
 pub(crate) use frame_tap::{FrameTap, Frames, Watch};
 pub(crate) use freezer::Freezer;
 pub(crate) use listener::{Bind, Held, Listener};
+#[cfg(feature = "multiplex")]
+pub(crate) use mux::{MuxStream, Opener, serve as serve_mux};
 pub(crate) use secure::{ALPN, Secure};
 pub(crate) use shape::{Distortion, OnHit, Way};
 pub(crate) use shaped::{Shape, Shaped};

@@ -82,6 +82,8 @@ mod matchers;
 mod metadata;
 mod mock_consul;
 mod mock_consul_faults;
+#[cfg(feature = "multiplex")]
+mod mux;
 #[cfg(feature = "dns-srv")]
 mod name_server;
 mod negative;

@@ -3,6 +3,14 @@
 //! Follows [go-plugin](https://github.com/hashicorp/go-plugin/blob/main/grpc_broker.go): whoever serves something under a
 //! number tells the other side where, over one stream in each direction.
 
+#[cfg(feature = "multiplex")]
+use crate::address::Address;
+#[cfg(feature = "multiplex")]
+use crate::mock::builtin::knocks::{Knocks, knock};
+#[cfg(feature = "multiplex")]
+use crate::net::Opener;
+#[cfg(feature = "multiplex")]
+use crate::proto::plugin::conn_info::Knock;
 use crate::proto::plugin::{ConnInfo, grpc_broker_server};
 use std::{
     pin::Pin,
@@ -31,6 +39,9 @@ struct State {
     untold: Vec<ConnInfo>,
     received: Vec<ConnInfo>,
     numbers: u32,
+    /// Where all connections go through one.
+    #[cfg(feature = "multiplex")]
+    knocks: Option<Knocks>,
 }
 
 impl Default for Brokered {
@@ -76,8 +87,73 @@ impl Brokered {
     }
 
     fn receive(&self, info: ConnInfo) {
+        #[cfg(feature = "multiplex")]
+        self.answer(&info);
         self.lock().received.push(info);
         self.news.notify_waiters();
+    }
+}
+
+/// Where all connections go through one.
+#[cfg(feature = "multiplex")]
+impl Brokered {
+    pub(crate) fn multiplex(&self, multiplexed: bool) {
+        self.lock().knocks = multiplexed.then(Knocks::default);
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.lock().knocks.is_some()
+    }
+
+    /// A host has connected.
+    pub(crate) fn has_session(&self, session: Opener) {
+        if let Some(knocks) = &mut self.lock().knocks {
+            knocks.session = Some(session);
+        }
+    }
+
+    /// What opens streams to the host that connected last.
+    pub(crate) fn session(&self) -> Option<Opener> {
+        self.lock().knocks.as_ref()?.session.clone()
+    }
+
+    /// Where the stream goes that a host has just opened, if it was announced.
+    pub(crate) fn knocked(&self) -> Option<Address> {
+        self.lock().knocks.as_mut()?.next()
+    }
+
+    /// Whether the host may knock for this number now, which it need not be told of.
+    pub(crate) fn offer(&self, number: u32, address: &Address) -> bool {
+        let mut state = self.lock();
+        let Some(knocks) = &mut state.knocks else {
+            return false;
+        };
+        knocks.offered.insert(number, address.clone());
+        true
+    }
+
+    pub(crate) fn refuse(&self, number: u32, error: String) {
+        if let Some(knocks) = &mut self.lock().knocks {
+            knocks.refused.insert(number, error);
+        }
+    }
+
+    /// Announces a stream to the host.
+    pub(crate) fn knock(&self, number: u32) {
+        self.tell(knock(number, false, String::new()));
+    }
+
+    /// Answers, if somebody knocks.
+    fn answer(&self, info: &ConnInfo) {
+        let knocks = |knock: &Knock| knock.knock && !knock.ack && knock.error.is_empty();
+        if !info.knock.as_ref().is_some_and(knocks) {
+            return;
+        }
+        let answer = match &mut self.lock().knocks {
+            Some(knocks) => knocks.answer(info.service_id),
+            None => return,
+        };
+        self.tell(answer);
     }
 }
 

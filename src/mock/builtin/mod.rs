@@ -3,11 +3,13 @@
 //! - `health`: `grpc.health.v1.Health`, set by the test.
 //! - `reflection`: `grpc.reflection.v1` and `v1alpha`, by `tonic-reflection`.
 //! - `controller`: `plugin.GRPCController`, which ends the server; `stdio`: `plugin.GRPCStdio`, what it says on the way;
-//!   `broker`: `plugin.GRPCBroker`, further connections.
+//!   `broker`: `plugin.GRPCBroker`, further connections; `knocks`: those that are multiplexed, by a feature.
 
 mod broker;
 mod controller;
 mod health;
+#[cfg(feature = "multiplex")]
+mod knocks;
 mod reflection;
 mod stdio;
 

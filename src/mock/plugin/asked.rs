@@ -37,6 +37,9 @@ pub(super) struct Asked {
     pub(super) socket_dir: Option<PathBuf>,
     /// AutoMTLS: the only client that is let in.
     pub(super) client: Option<Certificate>,
+    /// Whether it wants all connections in one.
+    #[cfg(feature = "multiplex")]
+    pub(super) multiplexed: bool,
     /// The one that it prefers.
     pub(super) transport: Option<Transport>,
 }
@@ -74,6 +77,10 @@ impl Asked {
             ports: ports(vars)?,
             socket_dir: vars.value(SOCKET_DIR)?.map(PathBuf::from),
             client: client(vars)?,
+            #[cfg(feature = "multiplex")]
+            multiplexed: vars
+                .parse("PLUGIN_MULTIPLEX_GRPC", "`true` or `false`", truth)?
+                .unwrap_or(false),
             transport: preferred(&vars.value(TRANSPORTS)?.unwrap_or_default()),
         })
     }
@@ -116,6 +123,15 @@ where
         return Err(Error::new(Kind::Config, text));
     }
     Ok(Some(certificate))
+}
+
+#[cfg(feature = "multiplex")]
+fn truth(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// The first that we know, as pyvider lists them: `unix,tcp`, or as JSON.

@@ -35,7 +35,7 @@ use tonic::Status;
 /// | `PLUGIN_UNIX_SOCKET_DIR` | where its socket goes; else a private temporary directory |
 /// | `PLUGIN_MIN_PORT`, `PLUGIN_MAX_PORT` | the ports to choose from, on [TCP](Serve::tcp) |
 /// | `PLUGIN_CLIENT_CERT` | AutoMTLS: the only client that it lets in; its own new certificate goes into the line |
-/// | `PLUGIN_MULTIPLEX_GRPC` | not followed: without the line's seventh field the host says so |
+/// | `PLUGIN_MULTIPLEX_GRPC` | all connections go through one, with the feature `multiplex`; else the host sees that by the line |
 /// | `PLUGIN_CLIENT_TRANSPORTS` | pyvider's: `tcp` or `unix`, whichever comes first |
 ///
 /// Print nothing to stdout in such a program: a host reads the first line for the plugin's.
@@ -150,6 +150,12 @@ impl Serve {
         let asked = Asked::read(&vars)?;
         let version = negotiate(&self.versions, &asked.versions);
         let (builder, identity) = with_auto_mtls(self.server, &asked);
+        #[cfg(feature = "multiplex")]
+        let builder = if asked.multiplexed {
+            builder.multiplexed()
+        } else {
+            builder
+        };
         let server = start(builder, self.transport, &asked).await?;
         let life = Life::of(&server);
         for setup in self.setup {
@@ -160,6 +166,8 @@ impl Serve {
         if let Some(identity) = identity {
             handshake = handshake.certificate(identity.certificate().clone());
         }
+        #[cfg(feature = "multiplex")]
+        let handshake = handshake.multiplexed(asked.multiplexed);
         for step in announcement(&handshake, &self.faults) {
             match step {
                 Step::Write(bytes) => print(&bytes)?,
