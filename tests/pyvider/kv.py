@@ -1,4 +1,4 @@
-"""The messages of tests/go/kv/kv.proto without protoc, and what both programs here have in common."""
+"""The messages of proto/kv/kv.proto without protoc, and what both programs here have in common."""
 
 import os
 import sys
