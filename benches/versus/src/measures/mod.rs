@@ -1,0 +1,50 @@
+//! What is measured, by the names of the table in `benches/README.md`.
+
+mod calls;
+mod client;
+
+use crate::report::Report;
+use crate::rounds::Plan;
+
+/// One row of the table, or some that are measured together.
+pub struct Measure {
+    pub name: &'static str,
+    pub run: fn(&Plan) -> Vec<Report>,
+    /// Whether it is left out unless it is asked for.
+    pub on_request: bool,
+}
+
+impl Measure {
+    const fn new(name: &'static str, run: fn(&Plan) -> Vec<Report>) -> Self {
+        Self {
+            name,
+            run,
+            on_request: false,
+        }
+    }
+}
+
+/// All of them.
+pub const MEASURES: &[Measure] = &[
+    Measure::new("throughput", calls::throughput),
+    Measure::new("latency", calls::latency),
+    Measure::new("throughput-64k", calls::throughput_64k),
+    Measure::new("client", client::client),
+    Measure::new("client-latency", client::client_latency),
+    Measure::new("both", client::both),
+    Measure::new("both-latency", client::both_latency),
+];
+
+/// A figure's name in this profile.
+fn profiled(name: &str) -> String {
+    if cfg!(debug_assertions) {
+        format!("{name}-dev")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What is wanted in this profile.
+fn wanted(release: f64, dev: f64) -> f64 {
+    if cfg!(debug_assertions) { dev } else { release }
+}

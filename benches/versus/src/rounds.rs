@@ -1,0 +1,167 @@
+//! Contestants measured in turns: A B C, B C A, C A B …, each compared with its reference in the same round.
+
+use crate::cpu::Cpu;
+use crate::quartiles::Quartiles;
+use std::{mem, time::Duration};
+
+/// How long things take.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub quick: bool,
+    /// Rounds that count.
+    pub rounds: usize,
+    /// How long one contestant's turn is.
+    pub block: Duration,
+    /// Rounds that are thrown away, to warm up.
+    pub warm_up: usize,
+}
+
+/// One of those that are compared.
+pub struct Contestant<'a> {
+    pub name: String,
+    /// The number of the one that it is compared with.
+    pub reference: usize,
+    /// Its turn: what it reached.
+    pub turn: Box<dyn FnMut() -> f64 + 'a>,
+    /// Allocations a call, on both sides.
+    pub allocations: Option<f64>,
+}
+
+impl<'a> Contestant<'a> {
+    /// One that is compared with the first.
+    pub fn new(name: impl Into<String>, turn: impl FnMut() -> f64 + 'a) -> Self {
+        Self {
+            name: name.into(),
+            reference: 0,
+            turn: Box::new(turn),
+            allocations: None,
+        }
+    }
+}
+
+/// What came of it.
+pub struct Compared {
+    pub rows: Vec<Row>,
+    pub counted: usize,
+    /// Rounds in which others took too much of the machine.
+    pub disturbed: usize,
+    /// How many of those count nevertheless, because there were too few others.
+    pub disturbed_counted: usize,
+}
+
+/// One contestant.
+pub struct Row {
+    pub name: String,
+    pub values: Quartiles,
+    pub ratios: Quartiles,
+    pub allocations: Option<f64>,
+}
+
+/// A round with more than this share of a processor taken by others does not count.
+const DISTURBED: f64 = 0.05;
+
+/// How many rounds are tried for each that has to count.
+const TRIES: usize = 3;
+
+struct Round {
+    others: f64,
+    values: Vec<f64>,
+}
+
+/// Lets them take turns.
+pub fn compare(mut contestants: Vec<Contestant<'_>>, plan: &Plan) -> Compared {
+    for _ in 0..plan.warm_up {
+        contestants.iter_mut().for_each(|one| {
+            (one.turn)();
+        });
+    }
+    let mut rounds: Vec<Round> = Vec::new();
+    let mut quiet = 0;
+    while quiet < plan.rounds && rounds.len() < plan.rounds * TRIES {
+        let round = round(&mut contestants, rounds.len());
+        quiet += usize::from(round.others <= DISTURBED);
+        rounds.push(round);
+    }
+    rounds.sort_by(|a, b| a.others.total_cmp(&b.others));
+    let tried = rounds.len();
+    rounds.truncate(plan.rounds);
+    Compared {
+        rows: rows(&contestants, &rounds),
+        counted: rounds.len(),
+        disturbed: tried - quiet,
+        disturbed_counted: rounds.len().saturating_sub(quiet),
+    }
+}
+
+fn round(contestants: &mut [Contestant<'_>], number: usize) -> Round {
+    let cpu = Cpu::now();
+    let mut values = vec![0.0; contestants.len()];
+    for turn in 0..contestants.len() {
+        let who = (turn + number) % contestants.len();
+        values[who] = (contestants[who].turn)();
+    }
+    Round {
+        others: cpu.others_since(),
+        values,
+    }
+}
+
+fn rows(contestants: &[Contestant<'_>], rounds: &[Round]) -> Vec<Row> {
+    let row = |(number, one): (usize, &Contestant<'_>)| Row {
+        name: one.name.clone(),
+        values: Quartiles::of(rounds.iter().map(|round| round.values[number])),
+        ratios: Quartiles::of(
+            rounds
+                .iter()
+                .map(|round| round.values[number] / round.values[one.reference]),
+        ),
+        allocations: one.allocations,
+    };
+    contestants.iter().enumerate().map(row).collect()
+}
+
+impl Compared {
+    /// The ratio of the one of this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn ratio(&self, name: &str) -> f64 {
+        self.row(name).ratios.median
+    }
+
+    /// The value of the one of this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn value(&self, name: &str) -> f64 {
+        self.row(name).values.median
+    }
+
+    fn row(&self, name: &str) -> &Row {
+        let found = self.rows.iter().find(|row| row.name == name);
+        found.unwrap_or_else(|| panic!("nobody is called {name}"))
+    }
+}
+
+impl Plan {
+    /// The same with fewer rounds, for what takes long.
+    pub fn fewer(&self, divisor: usize) -> Self {
+        Self {
+            rounds: (self.rounds / divisor).max(3),
+            ..*self
+        }
+    }
+}
+
+/// Measures how long something takes, over and over, for one block: the median in microseconds.
+pub fn median_micros(block: Duration, mut something: impl FnMut() -> Duration) -> f64 {
+    let (mut taken, mut micros) = (Duration::ZERO, Vec::new());
+    while taken < block {
+        let once = something();
+        taken += once;
+        micros.push(once.as_secs_f64() * 1e6);
+    }
+    Quartiles::of(mem::take(&mut micros)).median
+}

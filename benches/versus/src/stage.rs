@@ -1,0 +1,53 @@
+//! The runtimes that everything is measured on: client and server share one, as in a test.
+
+use tokio::runtime::{Builder, Runtime};
+
+/// A runtime and its name.
+pub struct Stage {
+    pub name: &'static str,
+    runtime: Runtime,
+}
+
+impl Stage {
+    /// One thread does it all: what `#[tokio::test]` has.
+    pub fn current_thread() -> Self {
+        Self::new("current thread", &mut Builder::new_current_thread())
+    }
+
+    /// Two worker threads.
+    pub fn two_workers() -> Self {
+        let mut builder = Builder::new_multi_thread();
+        Self::new("two workers", builder.worker_threads(2))
+    }
+
+    fn new(name: &'static str, builder: &mut Builder) -> Self {
+        let runtime = builder.enable_all().build().expect("a runtime");
+        Self { name, runtime }
+    }
+
+    /// Runs this on it, to its end, as a task of its own.
+    pub fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let task = self.runtime.spawn(future);
+        self.runtime.block_on(task).expect("it does not panic")
+    }
+
+    /// Runs this on it without a task, for what cannot change threads.
+    pub fn set_up<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// How many tasks there are, after giving those that end the time to do so.
+    pub fn tasks(&self) -> usize {
+        self.run(async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        });
+        self.runtime.metrics().num_alive_tasks()
+    }
+
+    /// Lets what is dropped or spawned outside of tasks find the runtime.
+    pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.runtime.enter()
+    }
+}
