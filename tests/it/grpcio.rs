@@ -171,7 +171,14 @@ async fn a_python_client_watches_the_health_of_the_mock_and_calls_by_its_reflect
     assert_eq!(python.told().await, health);
     server.set_health("echo.v1.Echo", ServingStatus::NotServing);
     assert_eq!(python.told().await, "NOT_SERVING");
-    let services = json!(["echo.v1.Echo", "echo.v1.Parrot", "grpc.health.v1.Health"]);
+    let services = json!([
+        "echo.v1.Echo",
+        "echo.v1.Parrot",
+        "grpc.health.v1.Health",
+        "plugin.GRPCBroker",
+        "plugin.GRPCController",
+        "plugin.GRPCStdio",
+    ]);
     assert_eq!(python.told().await, json!([services, "sent_at", "by it"]));
     let expected = ("echo.v1.Echo/Say", json!({"message": "by it"}));
     assert_eq!(server.calls(), [expected]);
