@@ -14,6 +14,9 @@ use std::{
 };
 use tokio::{task::JoinHandle, time::timeout};
 
+/// How long Consul is waited for at least, also when nothing else is.
+const UNREGISTERING: Duration = Duration::from_secs(1);
+
 /// Lifecycle.
 impl MockServer {
     /// Dies as a process does: listens no more and closes every open connection, at once and without a word. When it returns
@@ -70,15 +73,17 @@ impl MockServer {
     /// # }
     /// ```
     ///
-    /// What it has [registered](Self::register) with Consul is taken back before anything else.
+    /// What it has [registered](Self::register) with Consul is taken back before anything else, which may take as long as the
+    /// grace, and a second in any case.
     ///
     /// Cancel safe: what is open stays open until its calls end, or the server is dropped.
     pub async fn shutdown(&self, grace: Duration) {
         // One that is down already cannot say good-bye.
-        if self.is_up() && timeout(grace, self.registrations.leave()).await.is_err() {
+        let patience = grace.max(UNREGISTERING);
+        if self.is_up() && timeout(patience, self.registrations.leave()).await.is_err() {
             tracing::warn!(
-                ?grace,
-                "Consul has not taken a registration back within the grace"
+                ?patience,
+                "Consul has not taken a registration back in time"
             );
         }
         let accepting = self.stopping().leave(&self.service, grace).await;
