@@ -17,7 +17,7 @@ mod report;
 mod rounds;
 mod stage;
 
-use crate::measures::{MEASURES, Measure};
+use crate::measures::{MEASURES, Measure, fleet};
 use crate::rounds::Plan;
 use std::{env, process::ExitCode, time::Duration};
 
@@ -34,6 +34,12 @@ struct Asked {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(fleet::WEIGH) {
+        let whose = arguments.next().unwrap_or_default();
+        println!("{}", fleet::weigh(&whose));
+        return ExitCode::SUCCESS;
+    }
     let asked = match asked(env::args().skip(1)) {
         Ok(asked) => asked,
         Err(text) => {

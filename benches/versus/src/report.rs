@@ -83,18 +83,6 @@ impl Report {
         self.figures.push(Figure::new(name, value, target));
         self
     }
-
-    /// What was measured in rounds.
-    ///
-    /// # Panics
-    ///
-    /// When it was not.
-    pub fn compared(&self) -> &Compared {
-        match &self.what {
-            What::Rounds(compared, _) => compared,
-            What::Else => panic!("{} has no rounds", self.name),
-        }
-    }
 }
 
 impl fmt::Display for Report {

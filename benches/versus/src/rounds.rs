@@ -145,16 +145,6 @@ impl Compared {
     }
 }
 
-impl Plan {
-    /// The same with fewer rounds, for what takes long.
-    pub fn fewer(&self, divisor: usize) -> Self {
-        Self {
-            rounds: (self.rounds / divisor).max(3),
-            ..*self
-        }
-    }
-}
-
 /// Measures how long something takes, over and over, for one block: the median in microseconds.
 pub fn median_micros(block: Duration, mut something: impl FnMut() -> Duration) -> f64 {
     let (mut taken, mut micros) = (Duration::ZERO, Vec::new());

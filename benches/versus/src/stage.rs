@@ -45,9 +45,4 @@ impl Stage {
         });
         self.runtime.metrics().num_alive_tasks()
     }
-
-    /// Lets what is dropped or spawned outside of tasks find the runtime.
-    pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
-        self.runtime.enter()
-    }
 }

@@ -10,10 +10,10 @@ mod ours;
 mod recorder;
 mod wiremock;
 
-pub use bare::{Bare, serve};
+pub use bare::{Bare, Serving, serve, serve_by};
 pub use mocktail::mocktail;
-pub use ours::{ours, ours_json};
-pub use recorder::{Recorder, recorder};
+pub use ours::{ours, ours_bare, ours_json};
+pub use recorder::recorder;
 pub use wiremock::{wiremock, wiremock_by_header};
 
 use crate::echo::EchoReply;

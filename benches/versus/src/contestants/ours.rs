@@ -30,3 +30,10 @@ pub async fn ours_json(name: &'static str, stubs: usize) -> Running {
     }
     Running::new(name, server.uri(), server)
 }
+
+/// With one stub that answers with a prost message, and without a schema: it needs none.
+pub async fn ours_bare(reply: &EchoReply) -> Running {
+    let server = MockServer::start().await;
+    server.mount(Stub::method(SAY).reply(Reply::message(reply)));
+    Running::new("ours", server.uri(), server)
+}

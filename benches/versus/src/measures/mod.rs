@@ -2,6 +2,14 @@
 
 mod calls;
 mod client;
+mod cluster;
+pub mod fleet;
+mod journal;
+mod json;
+mod mtls;
+mod pool;
+mod start;
+mod weight;
 
 use crate::report::Report;
 use crate::rounds::Plan;
@@ -29,10 +37,27 @@ pub const MEASURES: &[Measure] = &[
     Measure::new("throughput", calls::throughput),
     Measure::new("latency", calls::latency),
     Measure::new("throughput-64k", calls::throughput_64k),
+    Measure::new("json-stub", json::json_stub),
+    Measure::new("stubs-1000", json::stubs_1000),
+    Measure::new("journal-1m", journal::journal_1m),
+    Measure::new("bytes-per-call", journal::bytes_per_call),
+    Measure::new("start", start::start),
+    Measure::new("fleet", fleet::fleet),
+    Measure::new("mtls-mint", mtls::mint),
+    Measure::new("mtls-call", mtls::call),
     Measure::new("client", client::client),
     Measure::new("client-latency", client::client_latency),
     Measure::new("both", client::both),
     Measure::new("both-latency", client::both_latency),
+    Measure::new("dynamic-call", cluster::dynamic_call),
+    Measure::new("balanced", cluster::balanced),
+    Measure::new("kill-1-of-3", cluster::kill_1_of_3),
+    Measure::new("pool", pool::pool),
+    Measure::new("crates", weight::crates),
+    Measure {
+        on_request: true,
+        ..Measure::new("build", weight::build)
+    },
 ];
 
 /// A figure's name in this profile.
