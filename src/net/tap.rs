@@ -4,18 +4,30 @@ use crate::wire::authority::Mender;
 use crate::wire::opened::Opened;
 use crate::wire::opening::Opening;
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+/// How long the last words of a peer that takes nothing more are waited for. It has closed its side, so that they or the
+/// end of them are there already; the time is for one that closed half of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Notes how the other side begins and by which error it ends, and mends what it is told to mend. What goes out passes as
 /// it is; of a client, the streams that it opens are noted.
+///
+/// A write that fails is not the end: what the other side said before it closed, a GOAWAY or a TLS alert, may be waiting
+/// to be read, and `h2` reads nothing more once a write has failed. So what is written then is lost in silence, and the
+/// error comes at the end of reading.
 #[derive(Debug)]
 pub(crate) struct Tapped<S> {
     stream: S,
@@ -24,6 +36,14 @@ pub(crate) struct Tapped<S> {
     opens: bool,
     mender: Option<Mender>,
     opened: Option<Opened>,
+    unwritable: Option<Unwritable>,
+}
+
+/// A stream that takes nothing more, though there may be something to read.
+#[derive(Debug)]
+struct Unwritable {
+    error: io::Error,
+    patience: Pin<Box<Sleep>>,
 }
 
 /// What was noted of a stream. Cloning it gives another hand on the same.
@@ -60,6 +80,7 @@ impl<S> Tapped<S> {
             opens: true,
             mender,
             opened: None,
+            unwritable: None,
         }
     }
 
@@ -92,6 +113,13 @@ impl<S> Tapped<S> {
         }
     }
 
+    /// The write of so many bytes failed, and counts as done. Whoever wrote is to read now.
+    fn write_failed(&mut self, error: io::Error, bytes: usize, cx: &Context<'_>) -> usize {
+        self.unwritable = Some(Unwritable::new(error));
+        cx.waker().wake_by_ref();
+        bytes
+    }
+
     fn note_error(&self, error: io::Error) -> io::Error {
         let (kind, text) = (error.kind(), error.to_string());
         self.notes.lock().error.get_or_insert(error);
@@ -99,14 +127,29 @@ impl<S> Tapped<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Tapped<S> {
-    /// A write that failed. Its reason may be waiting to be read: a TLS alert, sent before the socket was closed.
-    fn write_failed(&mut self, error: io::Error, cx: &mut Context<'_>) -> io::Error {
-        let mut scratch = [0; 1024];
-        let mut last_words = ReadBuf::new(&mut scratch);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut last_words) {
-            Poll::Ready(Err(reason)) if reason.get_ref().is_some() => self.note_error(reason),
-            _ => self.note_error(error),
+impl Unwritable {
+    fn new(error: io::Error) -> Self {
+        Self {
+            error,
+            patience: Box::pin(sleep_until(Instant::now() + LAST_WORDS)),
+        }
+    }
+
+    /// Last words, or why there are none any more: the reason that reading gives by itself, or the error of the write.
+    fn last_words(
+        &mut self,
+        read: Poll<io::Result<()>>,
+        anything: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match read {
+            Poll::Ready(Ok(())) if anything => read,
+            Poll::Ready(Err(ref reason)) if reason.get_ref().is_some() => read,
+            Poll::Pending if self.patience.as_mut().poll(cx).is_pending() => Poll::Pending,
+            _ => {
+                let again = io::ErrorKind::BrokenPipe.into();
+                Poll::Ready(Err(mem::replace(&mut self.error, again)))
+            }
         }
     }
 }
@@ -119,8 +162,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tapped<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
-        if let Err(error) = read {
+        let mut read = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Some(unwritable) = &mut this.unwritable {
+            read = unwritable.last_words(read, buf.filled().len() > before, cx);
+        }
+        if let Err(error) = ready!(read) {
             return Poll::Ready(Err(this.note_error(error)));
         }
         this.look(&mut buf.filled_mut()[before..]);
@@ -135,13 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match ready!(Pin::new(&mut this.stream).poll_write(cx, buf)) {
-            Ok(written) => {
-                this.wrote(written, std::iter::once(buf));
-                Poll::Ready(Ok(written))
-            }
-            Err(error) => Poll::Ready(Err(this.write_failed(error, cx))),
+        if this.unwritable.is_some() {
+            return Poll::Ready(Ok(buf.len()));
         }
+        let written = match ready!(Pin::new(&mut this.stream).poll_write(cx, buf)) {
+            Ok(written) => written,
+            Err(error) => return Poll::Ready(Ok(this.write_failed(error, buf.len(), cx))),
+        };
+        this.wrote(written, std::iter::once(buf));
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -150,13 +198,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)) {
-            Ok(written) => {
-                this.wrote(written, bufs.iter().map(|buf| &**buf));
-                Poll::Ready(Ok(written))
-            }
-            Err(error) => Poll::Ready(Err(this.write_failed(error, cx))),
+        let whole = bufs.iter().map(|buf| buf.len()).sum();
+        if this.unwritable.is_some() {
+            return Poll::Ready(Ok(whole));
         }
+        let written = match ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)) {
+            Ok(written) => written,
+            Err(error) => return Poll::Ready(Ok(this.write_failed(error, whole, cx))),
+        };
+        this.wrote(written, bufs.iter().map(|buf| &**buf));
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -165,11 +216,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx));
-        Poll::Ready(flushed.map_err(|error| this.write_failed(error, cx)))
+        if this.unwritable.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Err(error) = ready!(Pin::new(&mut this.stream).poll_flush(cx)) {
+            this.write_failed(error, 0, cx);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame::{self, HEADERS};
+    use bytes::BytesMut;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        net::UnixStream,
+    };
+
+    fn opening() -> BytesMut {
+        let mut opening = BytesMut::from(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..]);
+        frame::put(&mut opening, HEADERS, 0, 1, b"request");
+        opening
+    }
+
+    /// A peer that says goodbye and closes, before anything is written to it.
+    async fn closed_with_last_words(
+        near: impl AsyncRead + AsyncWrite + Unpin,
+        mut far: impl AsyncWrite + Unpin,
+    ) {
+        far.write_all(b"goodbye").await.unwrap();
+        drop(far);
+        let notes = Notes::default();
+        let mut near = Tapped::new(near, notes.clone(), None).noting_opened();
+        near.write_all(&opening()).await.unwrap();
+        near.flush().await.unwrap();
+        assert!(notes.never_sent(1), "what is lost was never sent");
+
+        let mut heard = [0; 7];
+        near.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"goodbye");
+        assert!(notes.lock().error.is_none());
+
+        let error = near.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let noted = notes.lock().error.take().unwrap();
+        assert_eq!(noted.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn last_words_are_heard_after_a_write_has_failed() {
+        let (near, far) = duplex(64);
+        closed_with_last_words(near, far).await;
+        let (near, far) = UnixStream::pair().unwrap();
+        closed_with_last_words(near, far).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_and_says_nothing_is_not_waited_for_long() {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        far.shutdown(std::net::Shutdown::Read).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let near = UnixStream::from_std(near).unwrap();
+        let mut near = Tapped::new(near, Notes::default(), None);
+        let before = Instant::now();
+        near.write_all(&opening()).await.unwrap();
+        let error = near.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(before.elapsed(), LAST_WORDS);
     }
 }
