@@ -7,13 +7,12 @@ use crate::wire::compression::GRPC_ENCODING;
 use crate::wire::message::{Framed, Splitter};
 use crate::wire::metadata::without_plumbing;
 use crate::wire::send::{Pump, Stopped};
-use crate::wire::{Compression, Reader};
+use crate::wire::{Compression, Kept, Reader};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
@@ -160,7 +159,7 @@ fn finish(call: &Call, headers: &HeaderMap) -> bool {
 
 /// The request as the service reads it: messages are recorded as they pass.
 struct Forwarded {
-    backlog: VecDeque<Bytes>,
+    backlog: Kept,
     reader: Reader,
     call: Call,
 }
@@ -173,7 +172,7 @@ impl http_body::Body for Forwarded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(message) = self.backlog.pop_front() {
+        if let Some(message) = self.backlog.next() {
             return Poll::Ready(Some(Ok(Frame::data(Framed::plain(&message).into_bytes()))));
         }
         Poll::Ready(match ready!(self.reader.poll_next(cx)) {

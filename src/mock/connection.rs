@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::mock::admission::{Admitted, admit};
 use crate::mock::fault::{GoAway, Strike};
-use crate::mock::journal::{Connection, Door, RefusedConnection};
+use crate::mock::journal::{Connection, Door, Headers, RefusedConnection};
 use crate::mock::line::{Duty, Line, Order, Orders};
 use crate::mock::serve::Service;
 use crate::mock::tls::{Terms, Tls};
@@ -105,6 +105,7 @@ async fn open(
         shared: Arc::clone(&service.log.shared),
         peer: accepted.peer,
         door: accepted.door,
+        headers: Headers::default(),
     };
     Some((stream, Arc::new(connection)))
 }

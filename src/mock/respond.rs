@@ -74,7 +74,7 @@ impl Responding<'_> {
                 self.play(&reply, messages, pace, end).await
             }
             Body::Channel(calls) => {
-                let (stream, ends) = CallStream::new(self.call.clone(), &backlog, true);
+                let (stream, ends) = CallStream::new(self.call.clone(), backlog, true);
                 if calls.send(stream).is_err() {
                     let text = "the stub replies by a channel, and its CallStreams was dropped";
                     return self.refuse(&Status::internal(text));
@@ -82,7 +82,7 @@ impl Responding<'_> {
                 Box::pin(self.relay(&reply, ends, pending())).await
             }
             Body::Handler(handler) => {
-                let (stream, ends) = CallStream::new(self.call.clone(), &backlog, false);
+                let (stream, ends) = CallStream::new(self.call.clone(), backlog, false);
                 let running = caught_async(async move { handler(stream).await });
                 let (call, findings) = (self.call.clone(), self.findings);
                 let running = async move {

@@ -28,7 +28,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 use tokio::time::Instant;
-use tonic::{Code, Status, metadata::MetadataMap};
+use tonic::{Code, Status};
 
 /// Everything that answers calls, whatever connection they come on.
 pub(crate) struct Service {
@@ -138,7 +138,7 @@ impl Service {
             line,
             arrived: Arrived {
                 timeout: timeout::read(&parts.headers),
-                metadata: MetadataMap::from_headers(parts.headers),
+                metadata: connection.headers.of(parts.headers),
                 connection,
                 at: Instant::now(),
                 builtin: builtin.is_some(),

@@ -33,7 +33,7 @@ pub(crate) mod status;
 pub(crate) mod timeout;
 
 pub use compression::Compression;
-pub(crate) use read::{ReadError, Reader};
+pub(crate) use read::{Kept, ReadError, Reader};
 pub(crate) use receive::Receive;
 
 /// How much one stream may send ahead of its reader. Wide enough that a test's messages never wait for a window, small

@@ -8,6 +8,7 @@ use h2::RecvStream;
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    mem,
     task::{Context, Poll, ready},
 };
 
@@ -17,8 +18,40 @@ pub(crate) struct Reader {
     receive: Receive,
     splitter: Splitter,
     /// Copies of what was read, if they are wanted.
-    kept: Option<VecDeque<Bytes>>,
+    kept: Option<Kept>,
     opening: Option<Bytes>,
+}
+
+/// Messages in order. Most streams have one, which is kept in place.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    first: Option<Bytes>,
+    more: VecDeque<Bytes>,
+}
+
+impl Kept {
+    fn push(&mut self, message: Bytes) {
+        if self.first.is_none() {
+            self.first = Some(message);
+        } else {
+            self.more.push_back(message);
+        }
+    }
+
+    fn push_front(&mut self, message: Bytes) {
+        if let Some(second) = self.first.replace(message) {
+            self.more.push_front(second);
+        }
+    }
+}
+
+impl Iterator for Kept {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let next = self.more.pop_front();
+        mem::replace(&mut self.first, next)
+    }
 }
 
 /// Why there is no next message.
@@ -52,16 +85,16 @@ impl Reader {
 
     /// From now on keeps what it reads, for somebody who reads it again.
     pub(crate) fn keep(&mut self) {
-        self.kept = Some(VecDeque::new());
+        self.kept = Some(Kept::default());
     }
 
     /// The message that was read first only opens the stream.
     pub(crate) fn mark_opening(&mut self) {
-        self.opening = self.kept.as_mut().and_then(VecDeque::pop_front);
+        self.opening = self.kept.as_mut().and_then(Kept::next);
     }
 
     /// What was kept, with the message that opened the stream.
-    pub(crate) fn all_kept(&mut self) -> VecDeque<Bytes> {
+    pub(crate) fn all_kept(&mut self) -> Kept {
         let mut all = self.kept();
         if let Some(opening) = self.opening.take() {
             all.push_front(opening);
@@ -70,7 +103,7 @@ impl Reader {
     }
 
     /// What was kept. From now on nothing is.
-    pub(crate) fn kept(&mut self) -> VecDeque<Bytes> {
+    pub(crate) fn kept(&mut self) -> Kept {
         self.kept.take().unwrap_or_default()
     }
 
@@ -88,7 +121,7 @@ impl Reader {
         loop {
             if let Some(message) = self.splitter.next().map_err(ReadError::Malformed)? {
                 if let Some(kept) = &mut self.kept {
-                    kept.push_back(message.clone());
+                    kept.push(message.clone());
                 }
                 return Poll::Ready(Ok(Some(message)));
             }

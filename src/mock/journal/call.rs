@@ -112,14 +112,17 @@ impl Call {
             return Arc::new(requests.iter().map(RecordedMessage::json).collect());
         }
         let progress = self.progress();
-        let (only, decoded) = (progress.requests.first().cloned(), progress.decoded.clone());
+        let (only, decoded) = (
+            progress.requests.as_slice().first().cloned(),
+            progress.decoded.clone(),
+        );
         drop(progress);
         if let Some(decoded) = decoded {
             return decoded;
         }
         let decoded = Arc::new(only.map_or(Value::Null, |only| self.request_json(&only.bytes)));
         let mut progress = self.progress();
-        if progress.ended.is_none() && !progress.requests.is_empty() {
+        if progress.ended.is_none() && !progress.requests.as_slice().is_empty() {
             progress.decoded = Some(Arc::clone(&decoded));
         }
         decoded
@@ -145,7 +148,7 @@ impl Call {
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedMessage> {
         let form = self.0.target.request();
-        let stored = self.progress().requests.clone();
+        let stored = self.progress().requests.as_slice().to_vec();
         stored
             .into_iter()
             .map(|stored| RecordedMessage::new(stored, form.clone()))
@@ -221,7 +224,7 @@ impl Call {
     #[must_use]
     pub fn replies(&self) -> Vec<RecordedMessage> {
         let form = self.0.target.reply();
-        let stored = self.progress().replies.clone();
+        let stored = self.progress().replies.as_slice().to_vec();
         stored
             .into_iter()
             .map(|stored| RecordedMessage::new(stored, form.clone()))
@@ -240,7 +243,7 @@ impl Call {
     /// injected, as in `Fault::reset(CANCEL) (tests/a.rs:12:5)`. What happened to its connection by itself is not among them.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        self.progress().faults.clone()
+        self.progress().faults().to_vec()
     }
 
     /// The metadata that was sent before the first reply (the response headers), without gRPC's own.

@@ -45,6 +45,11 @@ impl Logs {
         self.each(|log| log.count(method, &counts)).sum()
     }
 
+    /// How many calls there are, without a look at each.
+    pub(super) fn len(&self, method: Option<&str>) -> usize {
+        self.each(|log| log.len(method)).sum()
+    }
+
     /// Waits until there is something to find. See [`Log::until`].
     pub(super) async fn until<T>(&self, find: impl FnMut() -> Option<T>) -> Option<T> {
         // All tell their news where the first does.

@@ -1,7 +1,7 @@
 //! One message of a call.
 
 use crate::error::{Error, Kind};
-use crate::mock::journal::record::Stored;
+use crate::mock::journal::messages::Stored;
 use crate::proto::rpcplugin::v1::CallRequest;
 use crate::schema::json;
 use bytes::Bytes;
@@ -34,7 +34,9 @@ pub(crate) enum Form {
 
 impl Form {
     /// Whether the bytes can be read in this form.
-    pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn check(&self, bytes: &Bytes) -> Result<(), Error> {
+        // From `Bytes`, whose parts are not copied.
+        let bytes = bytes.clone();
         let (name, decoded) = match self {
             Self::CallRequest => (
                 "rpcplugin.v1.CallRequest",

@@ -1,12 +1,13 @@
 //! All calls in order, as many as there is room for.
 
 use crate::mock::journal::call::Call;
+use crate::mock::journal::index::Index;
 use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::refused::RefusedConnection;
 use crate::mock::journal::shared::Shared;
 use crate::schema::MethodName;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -80,8 +81,7 @@ struct Entries {
     calls: VecDeque<Numbered>,
     /// How many calls went before the first of these.
     dropped: usize,
-    /// By the last part of the method's name: the numbers of its calls, counted with those that went.
-    by_method: HashMap<String, VecDeque<usize>>,
+    by_method: Index,
     /// Calls to the mock's own services.
     builtin: VecDeque<Numbered>,
     /// Requests that were no gRPC calls, as lines. They are what a client with a wrong header leaves behind.
@@ -213,6 +213,15 @@ impl Log {
         }
     }
 
+    /// How many calls there are, or of those to the method of that name, without a look at each.
+    pub(crate) fn len(&self, method: Option<&str>) -> usize {
+        let entries = self.lock();
+        method.map_or(entries.calls.len(), |name| {
+            let method = MethodName::new(name);
+            entries.by_method.count(&method) + entries.builtin_to(&method).count()
+        })
+    }
+
     /// Calls to the method of that name, the mock's own services included.
     pub(crate) fn calls_to(&self, name: &str) -> Vec<Call> {
         self.lock().to(&MethodName::new(name)).cloned().collect()
@@ -323,11 +332,14 @@ impl Entries {
     }
 
     fn numbered_to<'a>(&'a self, method: &'a MethodName) -> impl Iterator<Item = &'a Numbered> {
-        let numbers = self.by_method.get(method.bare());
-        let numbers = numbers.into_iter().flatten();
+        let numbers = self.by_method.numbers(method).into_iter();
         let stubbed = numbers.filter_map(|number| self.calls.get(number - self.dropped));
-        let all = stubbed.chain(&self.builtin);
-        all.filter(|(_, call)| method.names(call.full_name()))
+        stubbed.chain(self.builtin_to(method))
+    }
+
+    fn builtin_to<'a>(&'a self, method: &'a MethodName) -> impl Iterator<Item = &'a Numbered> {
+        let named = |(_, call): &&Numbered| method.names(call.full_name());
+        self.builtin.iter().filter(named)
     }
 
     fn arrived(&self) -> usize {
@@ -336,14 +348,7 @@ impl Entries {
 
     fn push(&mut self, arrival: u64, call: Call) {
         let number = self.arrived();
-        let bare = call.bare_name();
-        match self.by_method.get_mut(bare) {
-            Some(numbers) => numbers.push_back(number),
-            None => {
-                self.by_method
-                    .insert(bare.to_owned(), VecDeque::from([number]));
-            }
-        }
+        self.by_method.push(&call, number);
         self.calls.push_back((arrival, call));
     }
 
@@ -359,13 +364,7 @@ impl Entries {
         }
         let (_, call) = self.calls.pop_front()?;
         self.dropped += 1;
-        let bare = call.bare_name();
-        if let Some(numbers) = self.by_method.get_mut(bare) {
-            numbers.pop_front();
-            if numbers.is_empty() {
-                self.by_method.remove(bare);
-            }
-        }
+        self.by_method.pop_oldest(&call);
         Some(call)
     }
 }

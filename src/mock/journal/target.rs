@@ -5,7 +5,11 @@ use crate::mock::journal::message::Form;
 use crate::mock::journal::shared::Shared;
 use crate::schema::{Method, Shape};
 use crate::tls::Certificate;
-use std::{sync::Arc, time::Duration};
+use http::HeaderMap;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
@@ -23,7 +27,8 @@ pub(crate) enum Target {
 /// What came with the headers.
 #[derive(Debug)]
 pub(crate) struct Arrived {
-    pub(crate) metadata: MetadataMap,
+    /// Calls of one connection often share it.
+    pub(crate) metadata: Arc<MetadataMap>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) at: Instant,
@@ -40,6 +45,22 @@ pub(crate) struct Connection {
     /// The client's, as it was verified.
     pub(crate) certificate: Option<Certificate>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) headers: Headers,
+}
+
+/// The headers of the last call on a connection: most have the same, which is kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Headers(Mutex<Arc<MetadataMap>>);
+
+impl Headers {
+    /// These headers, or those of the call before if they are the same.
+    pub(crate) fn of(&self, headers: HeaderMap) -> Arc<MetadataMap> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last.as_ref().as_ref() != headers {
+            *last = Arc::new(MetadataMap::from_headers(headers));
+        }
+        Arc::clone(&last)
+    }
 }
 
 /// The address that a connection was made to.

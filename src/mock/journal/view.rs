@@ -97,7 +97,7 @@ impl Journal {
     pub fn unmatched(&self) -> Self {
         self.narrow(|call| {
             let progress = call.progress();
-            let nobody = progress.server.is_none() && progress.faults.is_empty();
+            let nobody = progress.server.is_none() && progress.faults().is_empty();
             nobody && progress.ended.is_some()
         })
     }
@@ -193,6 +193,9 @@ impl Journal {
     pub fn len(&self) -> usize {
         if self.foreign {
             return self.calls().len();
+        }
+        if self.filters.is_empty() {
+            return self.logs.len(self.method.as_deref());
         }
         let accepted = |call: &Call| self.filters.iter().all(|accepts| accepts(call));
         self.logs.count(self.method.as_deref(), accepted)

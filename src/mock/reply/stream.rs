@@ -110,9 +110,9 @@ impl Ending {
 impl CallStream {
     /// A stream that begins with the messages of `backlog`, and the mock's ends of it. `cancels` tells whether dropping it
     /// cancels the call.
-    pub(crate) fn new<'a>(
+    pub(crate) fn new(
         call: Call,
-        backlog: impl IntoIterator<Item = &'a Bytes>,
+        backlog: impl IntoIterator<Item = Bytes>,
         cancels: bool,
     ) -> (Self, CallStreamEnds) {
         // One message ahead each way: what the other side has not taken holds the sender back.
@@ -122,7 +122,7 @@ impl CallStream {
         let stream = Self {
             backlog: backlog
                 .into_iter()
-                .map(|message| call.request_json(message))
+                .map(|message| call.request_json(&message))
                 .collect(),
             call,
             requests: received,
