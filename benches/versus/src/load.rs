@@ -79,11 +79,16 @@ pub async fn channel(uri: &str) -> Channel {
 
 /// Calls without a pause, so many at a time: calls a second.
 pub async fn flood(caller: impl Caller, in_flight: usize, span: Duration) -> f64 {
+    flood_over(vec![caller], in_flight, span).await
+}
+
+/// The same, shared out among these callers.
+pub async fn flood_over<C: Caller>(callers: Vec<C>, in_flight: usize, span: Duration) -> f64 {
     let begin = Instant::now();
     let end = begin + span;
     let mut tasks = JoinSet::new();
-    for _ in 0..in_flight {
-        let mut caller = caller.clone();
+    for worker in 0..in_flight {
+        let mut caller = callers[worker % callers.len()].clone();
         tasks.spawn(async move {
             let mut calls = 0_u64;
             while Instant::now() < end {

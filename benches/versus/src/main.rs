@@ -12,6 +12,7 @@ mod cpu;
 mod echo;
 mod load;
 mod measures;
+mod plot;
 mod quartiles;
 mod report;
 mod rounds;

@@ -12,7 +12,7 @@ mod wiremock;
 
 pub use bare::{Bare, Serving, serve, serve_by};
 pub use mocktail::mocktail;
-pub use ours::{ours, ours_bare, ours_json};
+pub use ours::{ours, ours_bare, ours_json, ours_roomy};
 pub use recorder::recorder;
 pub use wiremock::{wiremock, wiremock_by_header};
 
@@ -26,6 +26,7 @@ pub struct Running {
     /// What is done before each turn and not measured.
     pub between: Option<Box<dyn Fn() + Send + Sync>>,
     _kept: Box<dyn Any + Send + Sync>,
+    more: Vec<Running>,
 }
 
 impl Running {
@@ -35,7 +36,13 @@ impl Running {
             uri,
             between: None,
             _kept: Box::new(kept),
+            more: Vec::new(),
         }
+    }
+
+    /// Keeps another running as long as this one.
+    pub fn keep(&mut self, other: Self) {
+        self.more.push(other);
     }
 }
 

@@ -14,6 +14,14 @@ pub async fn ours(reply: &EchoReply) -> Running {
     Running::new("ours", server.uri(), server)
 }
 
+/// The same with room for millions of calls.
+pub async fn ours_roomy(reply: &EchoReply) -> Running {
+    let builder = MockServer::builder().descriptor_set(DESCRIPTORS);
+    let server = builder.journal_limit(8 << 30).start().await;
+    server.mount(Stub::method(SAY).reply(Reply::message(reply)));
+    Running::new("ours", server.uri(), server)
+}
+
 /// With so many stubs that each want another message and answer in JSON. The one that wants [`TEXT`] is asked last.
 pub async fn ours_json(name: &'static str, stubs: usize) -> Running {
     let server = MockServer::builder()

@@ -3,6 +3,7 @@
 mod calls;
 mod client;
 mod cluster;
+mod curves;
 pub mod fleet;
 mod journal;
 mod json;
@@ -57,6 +58,10 @@ pub const MEASURES: &[Measure] = &[
     Measure {
         on_request: true,
         ..Measure::new("build", weight::build)
+    },
+    Measure {
+        on_request: true,
+        ..Measure::new("curves", curves::curves)
     },
 ];
 
