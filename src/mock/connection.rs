@@ -250,7 +250,8 @@ impl Connected<'_> {
             let (connection, line) = (Arc::clone(self.connection), Arc::clone(self.line));
             let serving = Serving::new(self.service);
             let task = async move { serving.0.serve(connection, line, request, respond).await };
-            duties.tasks.add(stream, &tokio::spawn(task));
+            // Boxed, as a future is moved several times on its way into a task.
+            duties.tasks.add(stream, &tokio::spawn(Box::pin(task)));
         }
     }
 
