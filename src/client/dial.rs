@@ -3,7 +3,7 @@
 use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::net::{self, Connector, Notes, Secure, Tapped, tls_error};
-use crate::wire::{CONNECTION_WINDOW, STREAM_WINDOW, UNLIMITED_FRAMES};
+use crate::wire::{CONNECTION_WINDOW, FRAME, STREAM_WINDOW, UNLIMITED_FRAMES};
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
@@ -41,6 +41,7 @@ async fn handshake(address: &Address, tls: Option<&Connector>) -> Result<Establi
     let agreed = stream.agreed_to_http2();
     let notes = Notes::default();
     let handshake = Builder::new()
+        .max_frame_size(FRAME)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(UNSETTLED)

@@ -11,7 +11,7 @@ use crate::net::{FrameTap, Notes, Secure, Shaped, Tapped, Wish, Wishes};
 use crate::tls::{Certificate, Refusals};
 use crate::wire::authority::Mender;
 use crate::wire::frame;
-use crate::wire::{CONNECTION_WINDOW, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
+use crate::wire::{CONNECTION_WINDOW, FRAME, MANY_RESETS, STREAM_WINDOW, UNLIMITED_FRAMES};
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{RecvStream, server};
@@ -207,6 +207,7 @@ impl Connected<'_> {
     async fn accept(&self, stream: Transport, mut orders: Orders) -> Result<(), h2::Error> {
         let mut wish = pin!(self.wishes.next());
         let handshake = Builder::new()
+            .max_frame_size(FRAME)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_pending_accept_reset_streams(MANY_RESETS)

@@ -39,6 +39,9 @@ pub(crate) use receive::Receive;
 /// How much one stream may send ahead of its reader. Wide enough that a test's messages never wait for a window, small
 /// enough that a reader that stops is felt.
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+/// How much the other side may put into one frame. A sender has work with each frame, and `h2` writes each to the socket by
+/// itself: with the 16 KiB that HTTP/2 begins with, large messages are slow.
+pub(crate) const FRAME: u32 = 1 << 18;
 /// How much all streams of a connection may: all there is, so that streams that are not read starve no other.
 pub(crate) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 

@@ -48,6 +48,10 @@ pub(crate) fn trailing(status: &Status, metadata: MetadataMap) -> HeaderMap {
 /// Trailers that end a call with this status, after metadata of its own.
 pub(crate) fn trailers(status: &Status, metadata: MetadataMap) -> HeaderMap {
     let mut trailers = trailing(status, metadata);
+    if status.message().is_empty() && status.details().is_empty() {
+        trailers.insert(Status::GRPC_STATUS, code_header(status.code()));
+        return trailers;
+    }
     let bare = Status::with_details(
         status.code(),
         status.message(),
@@ -58,6 +62,14 @@ pub(crate) fn trailers(status: &Status, metadata: MetadataMap) -> HeaderMap {
         trailers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
     }
     trailers
+}
+
+/// The code as a header, which tonic allocates for every call.
+fn code_header(code: Code) -> HeaderValue {
+    match code {
+        Code::Ok => HeaderValue::from_static("0"),
+        code => (code as i32).into(),
+    }
 }
 
 /// The headers of a response that is only a status ("Trailers-Only").
