@@ -39,6 +39,9 @@ pub(crate) struct Transport {
     message_limit: usize,
 }
 
+/// How many headers are added to a request: its timeout, the compressions that are understood, and who calls.
+const HEADERS: usize = 3;
+
 /// A call that got no response, and what is known of its request.
 #[derive(Debug)]
 pub(crate) struct Broken {
@@ -118,6 +121,7 @@ impl Transport {
         traffic: &Traffic,
     ) -> Result<http::Response<ResponseBody>, Broken> {
         let about = About::new(parts.uri.path(), self.target(), options);
+        parts.headers.reserve(HEADERS);
         let negotiation = Negotiation::open(&mut parts.headers, options.compression);
         let mut timer = Timer::new(options.deadline);
 

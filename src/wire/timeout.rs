@@ -33,23 +33,39 @@ fn parse(text: &str) -> Option<Duration> {
     })
 }
 
-/// The header for a timeout, in the finest unit whose eight digits hold it. Never more than was asked.
+/// Coarser units are used for numbers that are no smaller than this.
+const PRECISION: u128 = 1000;
+
+/// The header for a timeout, at most a thousandth less than was asked, and never more.
+///
+/// No finer than that: what is left of the same timeout is the same text for most calls then, which HPACK sends as a byte.
+/// A text that is always another would be added to both sides' tables by every call.
 pub(crate) fn write(timeout: Duration) -> HeaderValue {
     let nanos = timeout.as_nanos();
     let units = [
-        ('n', 1),
-        ('u', 1_000),
-        ('m', 1_000_000),
-        ('S', 1_000_000_000),
+        (b'H', 3_600_000_000_000),
+        (b'M', 60_000_000_000),
+        (b'S', 1_000_000_000),
+        (b'm', 1_000_000),
+        (b'u', 1_000),
     ];
-    let long = [('M', 60_000_000_000), ('H', 3_600_000_000_000)];
     let fitting = units
         .into_iter()
-        .chain(long)
-        .find(|(_, size)| nanos / size <= MOST);
-    let (unit, number) = fitting.map_or(('H', MOST), |(unit, size)| (unit, nanos / size));
-    HeaderValue::try_from(format!("{number}{unit}"))
-        .expect("digits and a letter are a header value")
+        .find(|(_, size)| nanos / size >= PRECISION);
+    let (unit, size) = fitting.unwrap_or((b'n', 1));
+    let mut left = (nanos / size).min(MOST) as u32;
+    // From the end: the unit, and at most eight digits before it.
+    let mut text = [unit; 9];
+    let mut begin = text.len() - 1;
+    loop {
+        begin -= 1;
+        text[begin] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    HeaderValue::from_bytes(&text[begin..]).expect("digits and a letter are a header value")
 }
 
 #[cfg(test)]
@@ -58,19 +74,22 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn every_unit_is_read_and_the_finest_that_fits_is_written() {
+    fn every_unit_is_read_and_the_coarsest_that_is_precise_is_written() {
         let cases = [
             ("1n", Duration::from_nanos(1), "1n"),
-            ("99999999n", Duration::from_nanos(99_999_999), "99999999n"),
+            ("999999n", Duration::from_nanos(999_999), "999999n"),
             ("250m", Duration::from_millis(250), "250000u"),
-            ("30S", Duration::from_secs(30), "30000000u"),
+            ("30S", Duration::from_secs(30), "30000m"),
             ("2M", Duration::from_secs(120), "120000m"),
-            ("3H", Duration::from_secs(10_800), "10800000m"),
+            ("3H", Duration::from_secs(10_800), "10800S"),
+            ("2000M", Duration::from_secs(120_000), "2000M"),
+            ("1000H", Duration::from_secs(3_600_000), "1000H"),
         ];
         for (text, timeout, written) in cases {
             assert_eq!(parse(text), Some(timeout), "{text}");
             assert_eq!(write(timeout), written, "{text}");
         }
+        assert_eq!(write(Duration::from_micros(4_999_999)), "4999m");
         assert_eq!(write(Duration::MAX), "99999999H");
         assert_eq!(write(Duration::ZERO), "0n");
     }

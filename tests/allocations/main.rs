@@ -55,11 +55,11 @@ fn a_recorded_unary_call_costs_few_allocations() {
 /// One after the other, so that the count does not depend on which calls meet.
 async fn call(grpc: &mut Grpc<tonic::transport::Channel>, times: u64) {
     for _ in 0..times {
-        grpc.ready().await.unwrap();
+        grpc.ready().await.expect("a channel");
         let request = Request::new("a text of twenty-six bytes".to_owned());
         let path = PathAndQuery::from_static("/test.Echo/Say");
         let codec = ProstCodec::<String, String>::default();
-        let reply = grpc.unary(request, path, codec).await.unwrap();
+        let reply = grpc.unary(request, path, codec).await.expect("a reply");
         assert_eq!(reply.into_inner(), "a reply of twenty-six bytes");
     }
 }

@@ -112,7 +112,7 @@ async fn a_check_has_a_deadline_and_a_watch_has_none_and_both_name_the_service()
             header: timeout.map(str::to_owned),
             deadline: timeout.map(|_| 3000),
         };
-        let expected = [asked("Watch", None), asked("Check", Some("3000000u"))];
+        let expected = [asked("Watch", None), asked("Check", Some("3000m"))];
         assert_eq!(server.asked(), expected);
         let name = match service {
             "" => "the server as a whole (\"\")",
