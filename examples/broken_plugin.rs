@@ -12,7 +12,7 @@ use rpcplugin_testkit::{
 use std::{env, process::ExitCode, time::Duration};
 
 /// `proto/kv/kv.proto`, compiled by `build.rs`.
-const KV: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+const KV: &[u8] = include_bytes!("../proto/generated/kv.bin");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -6,6 +6,7 @@ mod consul;
 mod endpoint;
 mod error;
 mod handshake;
+mod health;
 mod net;
 mod panics;
 pub mod proto;
@@ -44,6 +45,7 @@ pub use client::{Client, ClientConfig, ClientTls, ConnectionState, Pool, Strateg
 pub use consul::Consul;
 pub use endpoint::{Endpoint, IntoEndpoint};
 pub use error::Error;
+pub use health::ServingStatus;
 pub use mock::{
     Auth, Call, CallStream, Chaos, Delay, Fault, Gate, Grant, Journal, MockCluster, MockConsul,
     MockServer, Outcome, Reply, Sequence, ServerTls, Stub, matchers,
@@ -59,4 +61,3 @@ pub use prost_reflect;
 // What every test needs beside them.
 pub use serde_json::{Value, json};
 pub use tonic::{Code, Status};
-pub use tonic_health::ServingStatus;

@@ -23,7 +23,7 @@ pub mod rpcplugin {
         reason = "generated"
     )]
     pub mod v1 {
-        tonic::include_proto!("rpcplugin.v1");
+        include!("../proto/generated/rpcplugin.v1.rs");
     }
 }
 
@@ -42,10 +42,11 @@ pub mod rpcplugin {
     reason = "generated"
 )]
 pub mod plugin {
-    tonic::include_proto!("plugin");
+    include!("../proto/generated/plugin.rs");
 }
 
-/// `grpc.health.v1`, with the `List` that `tonic-health` does not have yet.
+/// `grpc.health.v1`, with the `List` that `tonic-health` does not have yet. The two crates for what it and reflection are
+/// would be crates more for whoever depends on this one.
 #[expect(
     unreachable_pub,
     unnameable_types,
@@ -57,16 +58,41 @@ pub mod plugin {
     reason = "generated"
 )]
 pub(crate) mod health {
-    tonic::include_proto!("grpc.health.v1");
+    include!("../proto/generated/grpc.health.v1.rs");
+}
+
+/// The packages of [server reflection](https://github.com/grpc/grpc/blob/master/doc/server-reflection.md).
+#[expect(
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::clone_on_ref_ptr,
+    clippy::enum_variant_names,
+    unused_qualifications,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+pub(crate) mod reflection {
+    pub(crate) mod v1 {
+        include!("../proto/generated/grpc.reflection.v1.rs");
+    }
+
+    /// What servers had before.
+    pub(crate) mod v1alpha {
+        include!("../proto/generated/grpc.reflection.v1alpha.rs");
+    }
 }
 
 /// The encoded `FileDescriptorSet` of the package `plugin`, with its imports.
 pub(crate) const GO_PLUGIN_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/go_plugin.bin"));
+    include_bytes!("../proto/generated/go_plugin.bin");
 
 /// The encoded `FileDescriptorSet` of `grpc.health.v1`.
-pub(crate) const HEALTH_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/health.bin"));
+pub(crate) const HEALTH_DESCRIPTOR_SET: &[u8] = include_bytes!("../proto/generated/health.bin");
+
+/// The encoded `FileDescriptorSet` of both versions of reflection.
+pub(crate) const REFLECTION_DESCRIPTOR_SET: &[u8] =
+    include_bytes!("../proto/generated/reflection.bin");
 
 /// The encoded `FileDescriptorSet` of `rpcplugin/v1/plugin.proto`, with its imports.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/plugin.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("../proto/generated/plugin.bin");

@@ -2,10 +2,8 @@
 
 use crate::client::handle::Client;
 use crate::error::{Error, Kind};
-use tonic_health::{
-    ServingStatus,
-    pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus as Wire},
-};
+use crate::health::ServingStatus;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 
 impl Client {
     /// Checks that the server as a whole is serving.
@@ -52,10 +50,6 @@ impl Client {
         };
         let check = self.unary::<_, HealthCheckResponse>("/grpc.health.v1.Health/Check", request);
         // A server that refuses a compressed check would seem to have no health service.
-        Ok(match check.compress(None).await?.status() {
-            Wire::Serving => ServingStatus::Serving,
-            Wire::NotServing => ServingStatus::NotServing,
-            Wire::Unknown | Wire::ServiceUnknown => ServingStatus::Unknown,
-        })
+        Ok(ServingStatus::of(check.compress(None).await?.status()))
     }
 }

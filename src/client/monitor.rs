@@ -4,6 +4,10 @@ use crate::client::backoff::Backoff;
 use crate::client::health_policy::{HealthPolicy, Polls, Verdict};
 use crate::client::options::CallOptions;
 use crate::client::timer::{Deadline, Timer};
+use crate::proto::health::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus as Wire,
+    health_client::HealthClient,
+};
 use crate::wire::{status, timeout};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,10 +16,6 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{
     Code, Extensions, Request, Status, body::Body, client::GrpcService, codegen::StdError,
     metadata::MetadataMap,
-};
-use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus as Wire,
-    health_client::HealthClient,
 };
 
 /// Tells the health of whatever `service` calls, whenever the verdict changes, in its text or in what it is. Before the

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::error::Error;
+use crate::health::ServingStatus;
 use crate::mock::auth::Auth;
 use crate::mock::backend::Backend;
 use crate::mock::builtin::Builtin;
@@ -30,7 +31,6 @@ use std::{
 };
 use tokio::sync::Notify;
 use tonic::Code;
-use tonic_health::ServingStatus;
 
 /// A plugin server in the test's own process and runtime, that answers as its stubs say and records every call.
 ///

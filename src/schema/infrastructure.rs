@@ -9,8 +9,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let sets = [
         proto::HEALTH_DESCRIPTOR_SET,
         proto::GO_PLUGIN_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        proto::REFLECTION_DESCRIPTOR_SET,
         proto::FILE_DESCRIPTOR_SET,
     ];
     let mut all = prost_types::FileDescriptorSet::default();

@@ -143,7 +143,7 @@ macro_rules! version {
     ($version:ident) => {
         mod $version {
             use super::*;
-            use tonic_reflection::pb::$version::{
+            use crate::proto::reflection::$version::{
                 ServerReflectionRequest, ServerReflectionResponse,
                 server_reflection_client::ServerReflectionClient,
                 server_reflection_request::MessageRequest,

@@ -7,7 +7,7 @@ const ROWS: &[&[&str]] = &[
     &["error", "panics"],
     &["vars"],
     &["address", "proto", "tls"],
-    &["endpoint", "handshake", "schema"],
+    &["endpoint", "handshake", "health", "schema"],
     &["wire"],
     &["net"],
     &["consul"],

@@ -9,7 +9,7 @@ use rpcplugin_testkit::{Address, Client, MockServer, Stub, json};
 use std::process::{ChildStdin, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
-const KV: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+const KV: &[u8] = include_bytes!("../../proto/generated/kv.bin");
 
 /// A host of go-plugin, which launches one of our examples and does as it is told.
 fn host(options: &[&str], actions: &[&str], plugin: &[&str]) -> Running {

@@ -9,7 +9,7 @@ use rpcplugin_testkit::tls::{Authority, Identity};
 use rpcplugin_testkit::{Client, Code, Error, Schema, json};
 use std::process::Command;
 
-const KV: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+const KV: &[u8] = include_bytes!("../../proto/generated/kv.bin");
 
 /// go-plugin's own plugin, launched as its host does.
 async fn their_plugin(variables: &[(&str, &str)]) -> (Running, String) {

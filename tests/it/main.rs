@@ -60,6 +60,8 @@ mod faults_target;
 mod faults_verified;
 mod faults_when;
 mod front_door;
+#[cfg(feature = "codegen")]
+mod generated;
 mod go_plugin;
 mod go_plugin_attach;
 mod grpcio;

@@ -5,7 +5,7 @@ use rpcplugin_testkit::{Address, Call, CallStream, MockServer, Reply, Status, St
 use std::{env, process::Command};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpcio");
-const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/echo.bin");
+const DESCRIPTOR_SET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/generated/echo.bin");
 
 pub(crate) fn start(script: &str, arguments: &[&str]) -> Running {
     let interpreter = env::var_os("TESTKIT_PYTHON").unwrap_or_else(|| "python3".into());

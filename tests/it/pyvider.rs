@@ -10,7 +10,7 @@ use rpcplugin_testkit::tls::Identity;
 use rpcplugin_testkit::{Address, Client, Code, Schema, json};
 use std::{path::Path, process::Command};
 
-const KV: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+const KV: &[u8] = include_bytes!("../../proto/generated/kv.bin");
 
 fn script(name: &str) -> Command {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pyvider");

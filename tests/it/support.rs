@@ -22,10 +22,10 @@ use std::time::Duration;
     reason = "generated"
 )]
 pub(crate) mod echo {
-    tonic::include_proto!("echo.v1");
+    include!("../../proto/generated/echo.v1.rs");
 }
 
-pub(crate) const ECHO_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bin"));
+pub(crate) const ECHO_DESCRIPTOR_SET: &[u8] = include_bytes!("../../proto/generated/echo.bin");
 
 pub(crate) fn echo_schema() -> Schema {
     Schema::from_descriptor_set(ECHO_DESCRIPTOR_SET).expect("the echo schema is valid")

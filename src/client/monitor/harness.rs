@@ -3,6 +3,7 @@
 use crate::client::health_policy::{HealthPolicy, Verdict};
 use crate::client::monitor::monitor;
 use crate::client::options::CallOptions;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::wire::status;
 use crate::wire::timeout::GRPC_TIMEOUT;
 use bytes::Bytes;
@@ -19,7 +20,6 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tonic::{Code, Status, body::Body, codegen::Service, metadata::MetadataMap};
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 /// What a call is answered with.
 #[derive(Clone, Debug, PartialEq)]

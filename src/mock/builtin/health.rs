@@ -4,6 +4,7 @@
 //! service is `NOT_FOUND`, `Watch` of one says `SERVICE_UNKNOWN` and goes on watching. (`tonic-health` ends such a watch,
 //! and can only be set from async code.)
 
+use crate::health::ServingStatus;
 use crate::proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
     health_check_response::ServingStatus as Wire, health_server,
@@ -17,7 +18,6 @@ use std::{
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
-use tonic_health::ServingStatus;
 
 /// The name under which the health of every plugin is known
 /// ([go-plugin](https://github.com/hashicorp/go-plugin/blob/main/grpc_server.go)).
@@ -46,7 +46,7 @@ impl Health {
         self.lock()
             .entry(service.to_owned())
             .or_insert_with(|| watch::Sender::new(Wire::ServiceUnknown))
-            .send_replace(wire(status));
+            .send_replace(status.wire());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Wire>>> {
@@ -105,13 +105,5 @@ impl health_server::Health for Health {
 fn reply(status: Wire) -> HealthCheckResponse {
     HealthCheckResponse {
         status: status.into(),
-    }
-}
-
-fn wire(status: ServingStatus) -> Wire {
-    match status {
-        ServingStatus::Unknown => Wire::Unknown,
-        ServingStatus::Serving => Wire::Serving,
-        ServingStatus::NotServing => Wire::NotServing,
     }
 }

@@ -157,7 +157,7 @@ macro_rules! version {
     ($version:ident) => {
         mod $version {
             use super::*;
-            use tonic_reflection::pb::$version::{
+            use crate::proto::reflection::$version::{
                 ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse,
                 ListServiceResponse, ServerReflectionRequest, ServerReflectionResponse,
                 ServiceResponse,
