@@ -18,7 +18,7 @@ impl ClientConfig {
     /// | `PLUGIN_SERVER_UNIX_SOCKET_PATH` | a path, or `unix:` and a path; it wins over host and port | – |
     /// | `PLUGIN_STRATEGY` | which of several endpoints a call goes to: `first`, `least_request`, `random`, `round_robin` or `weighted` | `weighted` |
     /// | `PLUGIN_TIMEOUT` | the timeout of a call: seconds, as `30`, `2.5`, `30s`; or `500ms` | `30.0` |
-    /// | `PLUGIN_COMPRESSION` | what requests are compressed with: `gzip`, `zstd` or `identity` | `identity` |
+    /// | `PLUGIN_COMPRESSION` | what requests are compressed with: `gzip`, `identity`, or `zstd` with the feature `zstd` | `identity` |
     /// | `PLUGIN_USE_TLS` | `true` or `false` (also `1`/`0`, `yes`/`no`, `on`/`off`) | `false` |
     /// | `PLUGIN_CA_CERT`, `PLUGIN_CLIENT_CERT`, `PLUGIN_CLIENT_KEY` | PEM text, a path, or `file://` and a path | – |
     ///
@@ -64,7 +64,10 @@ impl ClientConfig {
         let vars = Vars { prefix, source };
         let expected = "a positive number of seconds, as `30`, `2.5` or `500ms`";
         let timeout = vars.parse("TIMEOUT", expected, seconds)?;
-        let expected = "`gzip`, `zstd` or `identity`";
+        let expected = match cfg!(feature = "zstd") {
+            true => "`gzip`, `zstd` or `identity`",
+            false => "`gzip` or `identity`; `zstd` needs the feature `zstd`",
+        };
         let compression = vars.parse("COMPRESSION", expected, |name| {
             Compression::parse(&name.to_ascii_lowercase()).ok()
         })?;

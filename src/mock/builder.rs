@@ -196,7 +196,7 @@ impl MockServerBuilder {
     }
 
     /// Compresses the messages of all replies, for clients that say that they understand it (`grpc-accept-encoding`).
-    /// Requests in gzip and zstd are understood in any case. Default: replies are not compressed.
+    /// Requests in gzip are understood in any case, in zstd with the feature. Default: replies are not compressed.
     pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
         self.settings.compression = compression.into();
         self

@@ -3,15 +3,11 @@
 use crate::error::{Error, Kind};
 use crate::tls::pem::Pem;
 use crate::tls::provider;
+use crate::tls::x509::{Name, Parsed};
 use rustls::pki_types::CertificateDer;
-use std::{
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
-use x509_cert::der::{DateTime, Decode as _, Encode as _, asn1::ObjectIdentifier};
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName, name::GeneralName};
+use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
+use time::{OffsetDateTime, PrimitiveDateTime};
+use yasna::models::ObjectIdentifier;
 
 /// An X.509 certificate ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280)), and what it says of itself. None of it is
 /// checked by reading it.
@@ -36,20 +32,12 @@ struct Inner {
     common_name: Option<String>,
     serial: String,
     names: Vec<Name>,
-    not_before: DateTime,
-    not_after: DateTime,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
     is_authority: bool,
     usages: Vec<ObjectIdentifier>,
     /// The algorithm of its key, in DER.
     key: Vec<u8>,
-}
-
-/// One of the subject's alternative names.
-enum Name {
-    Dns(String),
-    Email(String),
-    Ip(IpAddr),
-    Uri(String),
 }
 
 impl Certificate {
@@ -60,12 +48,13 @@ impl Certificate {
     /// When the bytes are no X.509 certificate.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let der = CertificateDer::from(der.into());
-        read(&der)
-            .map(|inner| Self(Arc::new(inner)))
-            .map_err(|error| {
+        match Parsed::read(&der) {
+            Ok(parsed) => Ok(Self(Arc::new(Inner::of(parsed, der)))),
+            Err(error) => {
                 let text = format!("{} bytes are no X.509 certificate", der.len());
-                Error::new(Kind::Config, text).caused_by(error)
-            })
+                Err(Error::new(Kind::Config, text).caused_by(error))
+            }
+        }
     }
 
     /// Reads the first certificate of a PEM text.
@@ -98,8 +87,8 @@ impl Certificate {
                 common_name: None,
                 serial: String::new(),
                 names: Vec::new(),
-                not_before: DateTime::INFINITY,
-                not_after: DateTime::INFINITY,
+                not_before: PrimitiveDateTime::MAX.assume_utc(),
+                not_after: PrimitiveDateTime::MAX.assume_utc(),
                 is_authority: false,
                 usages: Vec::new(),
                 key: Vec::new(),
@@ -178,13 +167,13 @@ impl Certificate {
     /// From when on it is valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
-        self.0.not_before.to_system_time()
+        self.0.not_before.into()
     }
 
     /// Until when it is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.0.not_after.to_system_time()
+        self.0.not_after.into()
     }
 
     /// Whether it may sign others (basic constraint `CA:TRUE`).
@@ -221,7 +210,7 @@ impl Certificate {
 
     /// Its dates, as they are told: `2026-11-22T10:00:00Z`.
     pub(super) fn validity(&self) -> (String, String) {
-        (self.0.not_before.to_string(), self.0.not_after.to_string())
+        (iso(self.0.not_before), iso(self.0.not_after))
     }
 
     /// What its key may be used for, in words. Empty, when it says nothing.
@@ -240,75 +229,37 @@ impl Certificate {
 
 /// A date some time from now, printed as the certificates' are.
 pub(super) fn date(time: SystemTime) -> String {
-    let whole = time.duration_since(SystemTime::UNIX_EPOCH).ok();
-    let whole = whole.map(|since| Duration::from_secs(since.as_secs()));
-    let date = whole.and_then(|since| DateTime::from_unix_duration(since).ok());
-    date.map_or_else(|| "an unknown time".to_owned(), |date| date.to_string())
+    iso(time.into())
 }
 
-fn read(der: &[u8]) -> Result<Inner, x509_cert::der::Error> {
-    let parsed = x509_cert::Certificate::from_der(der)?;
-    let tbs = &parsed.tbs_certificate;
-    // What is malformed in an extension is no reason to tell nothing of the rest.
-    let names = tbs.get::<SubjectAltName>().ok().flatten();
-    let names = names.map_or_else(Vec::new, |(_, names)| names.0);
-    let constraints = tbs.get::<BasicConstraints>().ok().flatten();
-    let usages = tbs.get::<ExtendedKeyUsage>().ok().flatten();
-    Ok(Inner {
-        der: CertificateDer::from(der.to_vec()),
-        subject: tbs.subject.to_string(),
-        issuer: tbs.issuer.to_string(),
-        common_name: common_name(&tbs.subject),
-        serial: tbs.serial_number.to_string().replace(':', ""),
-        names: names.iter().filter_map(Name::read).collect(),
-        not_before: tbs.validity.not_before.to_date_time(),
-        not_after: tbs.validity.not_after.to_date_time(),
-        is_authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
-        usages: usages.map_or_else(Vec::new, |(_, usages)| usages.0),
-        key: tbs.subject_public_key_info.algorithm.to_der()?,
-    })
+fn iso(time: OffsetDateTime) -> String {
+    let (date, time) = (time.date(), time.time());
+    let (year, month, day) = date.to_calendar_date();
+    let (hour, minute, second) = time.as_hms();
+    let month = u8::from(month);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-fn common_name(subject: &x509_cert::name::Name) -> Option<String> {
-    const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-    let mut attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter());
-    let name = attributes.find(|attribute| attribute.oid == COMMON_NAME)?;
-    Some(String::from_utf8_lossy(name.value.value()).into_owned())
-}
-
-impl Name {
-    fn read(name: &GeneralName) -> Option<Self> {
-        Some(match name {
-            GeneralName::DnsName(name) => Self::Dns(name.to_string()),
-            GeneralName::Rfc822Name(mail) => Self::Email(mail.to_string()),
-            GeneralName::UniformResourceIdentifier(uri) => Self::Uri(uri.to_string()),
-            GeneralName::IpAddress(bytes) => Self::Ip(ip(bytes.as_bytes())?),
-            _ => return None,
-        })
-    }
-
-    fn is(&self, text: &str) -> bool {
-        match self {
-            Self::Dns(name) => name.eq_ignore_ascii_case(text),
-            Self::Email(name) | Self::Uri(name) => name == text,
-            Self::Ip(ip) => text.parse() == Ok(*ip),
+impl Inner {
+    fn of(parsed: Parsed, der: CertificateDer<'static>) -> Self {
+        Self {
+            der,
+            subject: parsed.subject.to_string(),
+            issuer: parsed.issuer.to_string(),
+            common_name: parsed.subject.common_name(),
+            serial: hex(&parsed.serial),
+            names: parsed.names,
+            not_before: parsed.not_before,
+            not_after: parsed.not_after,
+            is_authority: parsed.is_authority,
+            usages: parsed.usages,
+            key: parsed.key,
         }
     }
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) | Self::Email(name) | Self::Uri(name) => f.write_str(name),
-            Self::Ip(ip) => write!(f, "{ip}"),
-        }
-    }
-}
-
-fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    let v6 = || <[u8; 16]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| v6()).ok()
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 impl PartialEq for Certificate {

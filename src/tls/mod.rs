@@ -52,6 +52,7 @@ mod roots;
 mod template;
 mod trust;
 mod version;
+mod x509;
 
 pub use algorithm::KeyAlgorithm;
 pub use authority::Authority;

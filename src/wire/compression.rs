@@ -3,16 +3,8 @@
 //! [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): `grpc-encoding` names what a side
 //! compresses with, `grpc-accept-encoding` what it understands, and the flag of each message says whether it is.
 
-use crate::panics::caught;
 use flate2::{bufread::MultiGzDecoder, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ruzstd::{
-    decoding::{
-        StreamingDecoder,
-        errors::{FrameDecoderError, ReadFrameHeaderError},
-    },
-    encoding::CompressionLevel,
-};
 use std::{
     fmt,
     io::{Read, Write as _},
@@ -22,7 +14,10 @@ pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encod
 pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// What both wings understand, as `grpc-accept-encoding` says it.
-pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip,zstd");
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static(match cfg!(feature = "zstd") {
+    true => "identity,gzip,zstd",
+    false => "identity,gzip",
+});
 
 /// A way to compress messages, as
 /// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md) has it.
@@ -33,14 +28,14 @@ pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("identity,gzip
 /// use rpcplugin_testkit::Compression;
 ///
 /// assert_eq!(Compression::Gzip.to_string(), "gzip");
-/// assert_eq!(Compression::Zstd.to_string(), "zstd");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Compression {
     /// [gzip](https://www.rfc-editor.org/rfc/rfc1952), which every implementation of gRPC has.
     Gzip,
-    /// [Zstandard](https://www.rfc-editor.org/rfc/rfc8878).
+    /// [Zstandard](https://www.rfc-editor.org/rfc/rfc8878), with the feature `zstd`.
+    #[cfg(feature = "zstd")]
     Zstd,
 }
 
@@ -60,6 +55,7 @@ impl Compression {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
+            #[cfg(feature = "zstd")]
             Self::Zstd => "zstd",
         }
     }
@@ -74,6 +70,7 @@ impl Compression {
         match name {
             "identity" => Ok(None),
             "gzip" => Ok(Some(Self::Gzip)),
+            #[cfg(feature = "zstd")]
             "zstd" => Ok(Some(Self::Zstd)),
             other => Err(Unknown(other.to_owned())),
         }
@@ -97,7 +94,7 @@ impl Compression {
     }
 
     /// Appends the compressed message to what is there already.
-    pub(crate) fn compress(self, message: &[u8], mut onto: Vec<u8>) -> Vec<u8> {
+    pub(crate) fn compress(self, message: &[u8], onto: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Gzip => {
                 let mut encoder = GzEncoder::new(onto, flate2::Compression::default());
@@ -106,17 +103,15 @@ impl Compression {
                     .and_then(|()| encoder.finish())
                     .expect("writing into memory does not fail")
             }
-            Self::Zstd => {
-                ruzstd::encoding::compress(message, &mut onto, CompressionLevel::Fastest);
-                onto
-            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::compress(message, onto),
         }
     }
 
     /// The message that was compressed.
     ///
     /// However much the input claims to hold, the memory that this takes is a small multiple of the limit (and for zstd
-    /// of [`WINDOW`]), and of what is really in it.
+    /// of 8 MiB), and of what is really in it.
     pub(crate) fn decompress(self, compressed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Gzip => {
@@ -124,61 +119,9 @@ impl Compression {
                 message.read(MultiGzDecoder::new(compressed))?;
                 Ok(message.bytes)
             }
-            // Its checks of its own invariants are assertions, and hostile input is what they are for.
-            Self::Zstd => caught(|| unzstd(compressed, limit))
-                .unwrap_or_else(|panic| Err(Failure::Damaged(panic))),
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::decompress(compressed, limit),
         }
-    }
-}
-
-/// How far back a zstd frame may refer at least, as
-/// [RFC 8878](https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1.1.2) asks of every decoder.
-const WINDOW: usize = 8 << 20;
-
-/// All frames of a message.
-fn unzstd(mut rest: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
-    let window = limit.max(WINDOW) as u64;
-    let mut message = Bounded::new(limit);
-    let mut has_frame = false;
-    while !(rest.is_empty() && has_frame) {
-        match StreamingDecoder::new_with_max_window_size(&mut rest, window) {
-            Ok(decoder) => unframe(decoder, &mut message)?,
-            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
-                length,
-                ..
-            })) => {
-                let after = rest.get(length as usize..);
-                rest = after.ok_or_else(|| damaged("a skippable frame is cut"))?;
-            }
-            // A frame of one segment claims this much content; any other asks for this much memory.
-            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Err(Failure::OverLimit),
-            Err(error) => return Err(damaged(error)),
-        }
-        has_frame = true;
-    }
-    Ok(message.bytes)
-}
-
-/// One frame, with the checks that the decoder leaves to its caller.
-fn unframe(
-    mut decoder: StreamingDecoder<&mut &[u8], ruzstd::decoding::FrameDecoder>,
-    message: &mut Bounded,
-) -> Result<(), Failure> {
-    let before = message.bytes.len();
-    message.read(&mut decoder)?;
-    let length = (message.bytes.len() - before) as u64;
-    let decoder = decoder.into_frame_decoder();
-    // 0 stands for a size that is not told.
-    let told = decoder.content_size();
-    if told != 0 && told != length {
-        let text = format!("a frame of {told} bytes has {length}");
-        return Err(Failure::Damaged(text));
-    }
-    match decoder.get_checksum_from_data() {
-        Some(told) if Some(told) != decoder.get_calculated_checksum() => {
-            Err(damaged("the checksum is another"))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -227,6 +170,9 @@ impl fmt::Display for Compression {
         f.write_str(self.name())
     }
 }
+
+#[cfg(feature = "zstd")]
+mod zstd;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use crate::client::channel::snapshot::Snapshot;
 use crate::client::connection::Report;
 use crate::client::events::ClientEvent;
 use crate::client::telemetry::{self, ConnectionEvent};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 impl Channel {
     /// What became of the connection of a member.
@@ -63,7 +63,7 @@ impl Channel {
     /// when nothing is changed by it.
     pub(super) fn change<T>(&self, change: impl FnOnce(&Snapshot) -> Option<T>) -> Option<T> {
         let set = self.set();
-        let changed = change(&self.snapshot.load())?;
+        let changed = change(&self.snapshot())?;
         self.renew(&set);
         drop(set);
         self.connect();
@@ -81,7 +81,14 @@ impl Channel {
             }
         };
         let state = snapshot.state();
-        self.snapshot.store(Arc::new(snapshot));
+        let mut kept = self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *kept, Arc::new(snapshot));
+        drop(kept);
+        // It may have the last members that were taken out.
+        drop(before);
         self.state
             .send_if_modified(|before| std::mem::replace(before, state) != state);
         self.version.send_modify(|version| *version += 1);
@@ -96,7 +103,7 @@ impl Channel {
         let watches_health = self.config.health.is_some();
         loop {
             let seen = self.connecting.load(Ordering::Acquire);
-            let snapshot = self.snapshot.load_full();
+            let snapshot = self.snapshot();
             for member in snapshot.wanted(self.balance.strategy(), watches_health) {
                 member.transport.subchannel.keep_connected();
             }

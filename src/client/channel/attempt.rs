@@ -108,7 +108,7 @@ impl Channel {
             member.load.failed(now);
         }
         match &self.config.ejection {
-            Some(policy) if !self.snapshot.load().is_lone() => {
+            Some(policy) if !self.snapshot().is_lone() => {
                 if has_failed {
                     self.failed(policy, member, now, is_probe);
                 } else {

@@ -60,7 +60,7 @@ impl Channel {
                 Some(_) => {
                     let late =
                         About::new(path, &self.target(), options).late("waiting for an endpoint");
-                    let why = nobody(&self.snapshot.load(), None, Instant::now());
+                    let why = nobody(&self.snapshot(), None, Instant::now());
                     return Err(late.caused_by(why));
                 }
             }
@@ -74,7 +74,7 @@ impl Channel {
         let first_by = Instant::now().checked_add(self.config.connect_timeout);
         loop {
             version.borrow_and_update();
-            let snapshot = self.snapshot.load_full();
+            let snapshot = self.snapshot();
             if snapshot.is_closed {
                 return Err(self.closed());
             }
@@ -118,7 +118,7 @@ impl Channel {
     }
 
     fn look(self: &Arc<Self>, tries: Option<&Tries>, options: &CallOptions, path: &str) -> Choice {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot();
         if snapshot.is_closed {
             return Choice::Fail(self.closed());
         }

@@ -239,7 +239,7 @@ impl Calling {
     /// Whether there is one endpoint and no other, and whether there is one that takes calls and was not tried.
     pub(super) fn others(&self, failed: &Failed, tries: &Tries) -> (bool, bool) {
         let has = |key| key == failed.key || tries.has(key);
-        let snapshot = self.channel.snapshot.load();
+        let snapshot = self.channel.snapshot();
         let untried = snapshot.takers().any(|other| !has(other.key()));
         (snapshot.is_lone(), untried)
     }

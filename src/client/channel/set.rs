@@ -15,10 +15,9 @@ use crate::client::transport::Transport;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::schema::MethodName;
-use arc_swap::ArcSwap;
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{
@@ -33,7 +32,7 @@ pub(crate) struct Channel {
     pub(super) target: Mutex<Arc<str>>,
     pub(super) balance: Balance,
     pub(super) dice: Dice,
-    pub(super) snapshot: ArcSwap<Snapshot>,
+    pub(super) snapshot: RwLock<Arc<Snapshot>>,
     set: Mutex<Set>,
     /// Counts the snapshots.
     pub(super) version: watch::Sender<u64>,
@@ -83,7 +82,7 @@ impl Channel {
         let channel = Arc::new(Self {
             tokens: config.retry.throttle.as_ref().map(Tokens::new),
             target: Mutex::new(target_of(&endpoints)),
-            snapshot: ArcSwap::from_pointee(Snapshot::of(&[], &balance, false)),
+            snapshot: RwLock::new(Arc::new(Snapshot::of(&[], &balance, false))),
             balance,
             dice: Dice::new(seed),
             set: Mutex::default(),
@@ -121,7 +120,7 @@ impl Channel {
 
     /// Whether there is one endpoint and no other.
     pub(crate) fn is_lone(&self) -> bool {
-        self.snapshot.load().is_lone()
+        self.snapshot().is_lone()
     }
 
     /// Whether a method of this name, or path, is declared idempotent in the configuration.
@@ -140,6 +139,12 @@ impl Channel {
         members.iter().map(|member| member.endpoint()).collect()
     }
 
+    /// The endpoints as they are now.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        let snapshot = self.snapshot.read();
+        Arc::clone(&snapshot.unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn set(&self) -> MutexGuard<'_, Set> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +158,7 @@ impl Channel {
     }
 
     pub(crate) fn reload_tls(&self) -> Result<(), Error> {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot();
         let mut tls = snapshot
             .all
             .iter()
@@ -163,14 +168,14 @@ impl Channel {
 
     /// How many streams the peer of a lone endpoint takes at a time, if it says so.
     pub(crate) fn stream_limit(&self) -> Option<usize> {
-        match &self.snapshot.load().all[..] {
+        match &self.snapshot().all[..] {
             [lone] => lone.transport.subchannel.stream_limit(),
             _ => None,
         }
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot();
         let endpoints = snapshot.all.iter().map(|member| member.stats());
         let discovery = self.config.discovery.as_ref();
         ClientStats {
