@@ -1,6 +1,6 @@
 //! Who waits, in the order of arrival.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,15 +9,19 @@ pub(super) struct Ticket(u64);
 /// Those who wait: first in, first out, and everybody may leave at any time.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    waiting: BTreeMap<u64, T>,
-    next: u64,
+    /// `None` for those who have left. The first has not.
+    places: VecDeque<Option<T>>,
+    /// The ticket of the first.
+    first: u64,
+    waiting: usize,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
         Self {
-            waiting: BTreeMap::new(),
-            next: 0,
+            places: VecDeque::new(),
+            first: 0,
+            waiting: 0,
         }
     }
 }
@@ -25,28 +29,44 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     /// Stands in the last place.
     pub(super) fn join(&mut self, waiter: T) -> Ticket {
-        let ticket = self.next;
-        self.next += 1;
-        self.waiting.insert(ticket, waiter);
+        let ticket = self.first + self.places.len() as u64;
+        self.places.push_back(Some(waiter));
+        self.waiting += 1;
         Ticket(ticket)
     }
 
     /// Gives up a place. `None`, when its turn had come.
     pub(super) fn leave(&mut self, ticket: Ticket) -> Option<T> {
-        self.waiting.remove(&ticket.0)
+        let at = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+        let waiter = self.places.get_mut(at)?.take()?;
+        self.waiting -= 1;
+        self.close_ranks();
+        Some(waiter)
     }
 
     /// Who has waited longest.
     pub(super) fn pop(&mut self) -> Option<T> {
-        self.waiting.pop_first().map(|(_, waiter)| waiter)
+        let waiter = self.places.pop_front()?;
+        self.first += 1;
+        self.waiting -= 1;
+        self.close_ranks();
+        waiter
+    }
+
+    /// The first place is somebody's.
+    fn close_ranks(&mut self) {
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting == 0
     }
 }
 

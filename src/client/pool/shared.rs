@@ -62,7 +62,6 @@ impl Shared {
     }
 
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, Error> {
-        self.ensure_keeper();
         let (ticket, mut answer) = match self.ask()? {
             Asked::Granted(lease) => return Ok(lease),
             Asked::Waits(ticket, answer) => (ticket, answer),
@@ -70,10 +69,13 @@ impl Shared {
         // Dropped before the answer: whoever is cancelled leaves the queue, and a lease that came meanwhile goes back.
         let place = Place {
             shared: self,
-            ticket,
+            ticket: Some(ticket),
         };
         let answer = match timeout(self.acquire_timeout, &mut answer).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                place.served();
+                answer
+            }
             Err(_) if place.leave() => return Err(self.timed_out()),
             // Its turn had come in the same moment.
             Err(_) => answer.await,
@@ -87,6 +89,7 @@ impl Shared {
         if state.standing != Standing::Open {
             return Err(closed(&self.address));
         }
+        self.ensure_kept(&mut state);
         if state.queue.is_empty() {
             if let Some(lease) = self.grant(&mut state) {
                 return Ok(Asked::Granted(lease));
@@ -180,7 +183,12 @@ impl Shared {
     /// anything before the lock is free: a lease that nobody takes comes straight back.
     fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let now = Instant::now();
-        let mut answers = Vec::new();
+        // Mostly it is one, which takes no allocation.
+        let (mut first, mut more) = (None, Vec::new());
+        let mut answers = |waiter, answer| match first {
+            None => first = Some((waiter, answer)),
+            Some(_) => more.push((waiter, answer)),
+        };
         while !state.queue.is_empty() && state.standing == Standing::Open {
             let answer = match self.grant(&mut state) {
                 Some(lease) => Ok(lease),
@@ -189,15 +197,18 @@ impl Shared {
                     None => break,
                 },
             };
-            answers.extend(state.queue.pop().map(|waiter| (waiter, answer)));
+            if let Some(waiter) = state.queue.pop() {
+                answers(waiter, answer);
+            }
         }
         if state.standing != Standing::Open {
-            let waiters = std::iter::from_fn(|| state.queue.pop());
-            answers.extend(waiters.map(|waiter| (waiter, Err(closed(&self.address)))));
+            while let Some(waiter) = state.queue.pop() {
+                answers(waiter, Err(closed(&self.address)));
+            }
         }
         let has_chores = state.has_chores(now);
         drop(state);
-        for (waiter, answer) in answers {
+        for (waiter, answer) in first.into_iter().chain(more) {
             drop(waiter.send(answer));
         }
         if has_chores {
@@ -258,11 +269,12 @@ impl Shared {
 
     /// There is a keeper, also when the runtime of the last one has ended.
     pub(super) fn ensure_keeper(self: &Arc<Self>) {
-        if *self.gone.borrow() {
-            return;
-        }
-        let mut state = self.lock();
-        if state.keeper.as_ref().is_none_or(AbortHandle::is_finished) {
+        self.ensure_kept(&mut self.lock());
+    }
+
+    fn ensure_kept(self: &Arc<Self>, state: &mut State) {
+        let is_finished = state.keeper.as_ref().is_none_or(AbortHandle::is_finished);
+        if is_finished && !*self.gone.borrow() {
             let keeper = keep(Arc::downgrade(self), Arc::clone(&self.wake));
             state.keeper = Some(tokio::spawn(keeper).abort_handle());
         }
@@ -314,14 +326,19 @@ enum Asked {
 /// A place in the queue that is given up when it drops.
 struct Place<'a> {
     shared: &'a Shared,
-    ticket: Ticket,
+    ticket: Option<Ticket>,
 }
 
 impl Place<'_> {
     /// `false`, when its turn had come.
     fn leave(&self) -> bool {
-        let left = self.shared.lock().queue.leave(self.ticket);
-        left.is_some()
+        let left = |ticket| self.shared.lock().queue.leave(ticket);
+        self.ticket.and_then(left).is_some()
+    }
+
+    /// Its turn has come.
+    fn served(mut self) {
+        self.ticket = None;
     }
 }
 

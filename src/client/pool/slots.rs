@@ -86,8 +86,10 @@ impl<M> Slots<M> {
     /// A place on the oldest connection that has one; `places` tells how many leases it may have, 0 for one that is of no use.
     pub(super) fn grant(&mut self, places: impl Fn(&M) -> usize) -> Option<(u64, &M)> {
         let most = self.limits.leases;
-        let has_place =
-            |slot: &&mut Slot<M>| slot.is_ready() && slot.leases < most.min(places(&slot.member));
+        // Asking a connection comes last: it takes locks.
+        let has_place = |slot: &&mut Slot<M>| {
+            slot.is_ready() && slot.leases < most && slot.leases < places(&slot.member)
+        };
         let slot = self.slots.iter_mut().find(has_place)?;
         slot.leases += 1;
         slot.used = true;
@@ -233,7 +235,10 @@ impl<M> Slots<M> {
 
     /// When something is over next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let surplus = self.ready() > self.limits.size;
+        let surplus = self.limits.max > self.limits.size && self.ready() > self.limits.size;
+        if !surplus && self.limits.max_lifetime.is_none() {
+            return None;
+        }
         let ready = self.slots.iter().filter(|slot| slot.is_ready());
         let due = |slot: &Slot<M>| {
             let idle_until = self.idle_until(slot).filter(|_| surplus);
