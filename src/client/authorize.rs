@@ -11,7 +11,10 @@ use crate::client::timer::Timer;
 use crate::client::token::Held;
 use crate::error::Error;
 use http::{HeaderMap, Request, Response, request::Parts};
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 use tonic::{Code, body::Body};
 
 /// Carries calls to the servers of a client, each with the client's token if it has one.
@@ -23,19 +26,20 @@ pub(crate) struct Authorized {
 
 impl Authorized {
     /// [`Channel::send`] with the token, and once more with another if that is refused.
-    pub(crate) async fn send(
-        self,
-        request: Request<Body>,
-    ) -> Result<Response<ResponseBody>, Error> {
+    pub(crate) fn send<E: From<Error>>(self, request: Request<Body>) -> Sending<E> {
         match self.credentials {
             // A call that says itself who makes it is left alone.
             Some(credentials) if !request.headers().contains_key(credentials.key()) => {
-                Box::pin(send_with(self.channel, credentials, request)).await
+                Box::pin(async { Ok(send_with(self.channel, credentials, request).await?) })
             }
-            _ => self.channel.send(request).await,
+            _ => Box::pin(async { Ok(self.channel.send(request).await?) }),
         }
     }
 }
+
+/// In a box, since all calls go through it and most have no token.
+pub(crate) type Sending<E> =
+    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, E>> + Send>>;
 
 async fn send_with(
     channel: Arc<Channel>,

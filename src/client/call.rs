@@ -181,7 +181,17 @@ impl<T: Send + 'static> UnaryCall<T> {
     /// # Errors
     ///
     /// When the call could not be made, or ended with another status than `OK`.
-    pub async fn response(mut self) -> Result<Response<T>, Error> {
+    pub async fn response(self) -> Result<Response<T>, Error> {
+        let response = self.exchange().await?;
+        Ok(Response {
+            message: response.message,
+            metadata: metadata::without_plumbing(response.metadata),
+            trailers: metadata::without_plumbing(response.trailers),
+        })
+    }
+
+    /// The response with all its headers.
+    async fn exchange(mut self) -> Result<Response<T>, Error> {
         self.settings.options.unary = true;
         let (response, telling) = (self.open)(self.settings).await?;
         let (metadata, mut replies, _) = response.into_parts();
@@ -189,8 +199,8 @@ impl<T: Send + 'static> UnaryCall<T> {
         let (message, trailers) = only.map_err(|status| telling.explain(status))?;
         Ok(Response {
             message,
-            metadata: metadata::without_plumbing(metadata),
-            trailers: metadata::without_plumbing(trailers),
+            metadata,
+            trailers,
         })
     }
 }
@@ -214,7 +224,7 @@ impl<T: Send + 'static> IntoFuture for UnaryCall<T> {
     type IntoFuture = BoxFuture<Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.response().await.map(Response::into_message) })
+        Box::pin(async move { self.exchange().await.map(Response::into_message) })
     }
 }
 

@@ -275,7 +275,11 @@ impl Client {
         shape: Shape,
         started: &Started,
     ) -> Result<Target, Error> {
-        let resolve = self.inner.resolver.resolve(method, shape, || {
+        let unasked = match self.inner.resolver.resolve(method, shape) {
+            Ok(known) => return known,
+            Err(unasked) => unasked,
+        };
+        let resolve = unasked.resolve(method, shape, || {
             reflect(Asking {
                 client: self.clone(),
                 // A server that refuses a compressed look-up would seem to have no reflection.
@@ -288,6 +292,8 @@ impl Client {
                 metadata: started.metadata.clone(),
             })
         });
+        // Few calls ask, and all calls would carry the room for it along.
+        let resolve = Box::pin(resolve);
         let deadline = started.options.deadline;
         let Some(at) = deadline.and_then(|deadline| deadline.at) else {
             return resolve.await;
@@ -354,8 +360,7 @@ impl Service<http::Request<Body>> for Client {
         if self.is_idempotent {
             request.extensions_mut().insert(Idempotent);
         }
-        let authorized = self.inner.authorized.clone();
-        Box::pin(async move { authorized.send(request).await.map_err(Status::from) })
+        self.inner.authorized.clone().send(request)
     }
 }
 

@@ -217,8 +217,12 @@ impl State {
     fn forget(&mut self) {
         if !self.forgotten {
             self.forgotten = true;
-            self.pieces.drain(..self.read);
-            self.pieces.shrink_to_fit();
+            if self.read == self.pieces.len() {
+                self.pieces = VecDeque::new();
+            } else {
+                self.pieces.drain(..self.read);
+                self.pieces.shrink_to_fit();
+            }
             self.gone = self.read;
         }
     }

@@ -46,7 +46,7 @@ impl Resolver {
             },
             Self::Schemaless => None,
         };
-        let method = schema.and_then(|schema| schema.method(path).ok());
+        let method = schema.and_then(|schema| schema.method_at(path));
         method.is_some_and(|method| method.is_idempotent())
     }
 
@@ -59,9 +59,35 @@ impl Resolver {
         }
     }
 
+    /// Finds the method `name` with that shape. Where the server's reflection has to be asked first, that is
+    /// [`Unasked`].
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        shape: Shape,
+    ) -> Result<Result<Target, Error>, Unasked<'_>> {
+        let by = |schema: &Schema| typed(schema.method(name)?, shape);
+        if is_infrastructure(&dotted(name)) {
+            return Ok(by(infrastructure()));
+        }
+        match self {
+            Self::Given(schema) => Ok(by(schema)),
+            Self::Schemaless => Ok(Ok(without_schema(name, shape, false))),
+            Self::Reflection(cell) => match cell.get() {
+                Some(reflected) => Ok(by_reflection(reflected.as_ref(), name, shape)),
+                None => Err(Unasked(cell)),
+            },
+        }
+    }
+}
+
+/// What the server's reflection has not told yet.
+pub(crate) struct Unasked<'a>(&'a OnceCell<Option<Reflected>>);
+
+impl Unasked<'_> {
     /// Finds the method `name` with that shape. `ask` asks the server's reflection, at most once for all calls.
     pub(crate) async fn resolve<F>(
-        &self,
+        self,
         name: &str,
         shape: Shape,
         ask: impl Fn() -> F,
@@ -69,28 +95,9 @@ impl Resolver {
     where
         F: Future<Output = Result<Option<Reflected>, Status>>,
     {
-        if is_infrastructure(&dotted(name)) {
-            return typed(infrastructure().method(name)?, shape);
-        }
-        let reflected = match self {
-            Self::Given(schema) => return typed(schema.method(name)?, shape),
-            Self::Schemaless => return Ok(without_schema(name, shape, false)),
-            Self::Reflection(cell) => {
-                let reflected = cell.get_or_try_init(ask).await;
-                reflected.map_err(|status| unreflected(name, &status))?
-            }
-        };
-        let Some(reflected) = reflected else {
-            return Ok(without_schema(name, shape, true));
-        };
-        match reflected.schema.method(name) {
-            Ok(method) => typed(method, shape),
-            // A name that the server's own schema makes ambiguous is not for the schemaless service either.
-            Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => {
-                Ok(without_schema(name, shape, false))
-            }
-            Err(error) => Err(error),
-        }
+        let reflected = self.0.get_or_try_init(ask).await;
+        let reflected = reflected.map_err(|status| unreflected(name, &status))?;
+        by_reflection(reflected.as_ref(), name, shape)
     }
 }
 
@@ -107,6 +114,21 @@ impl Reflected {
             .schema
             .methods()
             .any(|method| name.names(method.full_name()))
+    }
+}
+
+/// By what the server's reflection told, if it has any.
+fn by_reflection(reflected: Option<&Reflected>, name: &str, shape: Shape) -> Result<Target, Error> {
+    let Some(reflected) = reflected else {
+        return Ok(without_schema(name, shape, true));
+    };
+    match reflected.schema.method(name) {
+        Ok(method) => typed(method, shape),
+        // A name that the server's own schema makes ambiguous is not for the schemaless service either.
+        Err(_) if reflected.knows_no(name) && reflected.is_schemaless() => {
+            Ok(without_schema(name, shape, false))
+        }
+        Err(error) => Err(error),
     }
 }
 

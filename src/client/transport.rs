@@ -114,7 +114,7 @@ impl Transport {
     /// The deadline goes on over the body. Dropping the future, or later the body, resets the stream.
     pub(crate) async fn send(
         self: &Arc<Self>,
-        mut parts: Parts,
+        mut parts: Box<Parts>,
         body: tonic::body::Body,
         options: &CallOptions,
         patience: Patience,
@@ -136,7 +136,7 @@ impl Transport {
                 .headers
                 .insert(timeout::GRPC_TIMEOUT, timeout::write(left));
         }
-        let head = self.head(parts).map_err(unrepeatable)?;
+        let head = self.head(*parts).map_err(unrepeatable)?;
         let sent = link.requests.send_request(head, body.is_end_stream());
         let (response, stream) = sent.map_err(|error| self.untaken(&link, error, &about))?;
         link.mark_used();

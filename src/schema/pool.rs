@@ -160,6 +160,9 @@ impl Schema {
     ///
     /// When no method or more than one has the name; the text lists the candidates.
     pub fn method(&self, name: &str) -> Result<Arc<Method>, Error> {
+        if let Some(method) = self.method_of(name) {
+            return Ok(Arc::clone(method));
+        }
         let wanted = MethodName::new(name);
         let full = |method: &Method| *wanted.as_str() == *dotted(method.full_name());
         let all = || self.methods.listed.iter();
@@ -180,6 +183,15 @@ impl Schema {
     #[must_use]
     pub fn method_at(&self, path: &str) -> Option<&Arc<Method>> {
         self.methods.by_path.get(path)
+    }
+
+    /// The method of that full name, as it is mostly written.
+    fn method_of(&self, full_name: &str) -> Option<&Arc<Method>> {
+        if full_name.starts_with('/') {
+            return self.method_at(full_name);
+        }
+        let (service, method) = full_name.rsplit_once(['/', '.'])?;
+        self.method_at(&format!("/{service}/{method}"))
     }
 
     /// Every method, in the order of the descriptor set.

@@ -35,21 +35,8 @@ impl Channel {
         self: Arc<Self>,
         request: Request<Body>,
     ) -> Result<Response<ResponseBody>, Error> {
-        let (mut parts, body) = request.into_parts();
-        let options = CallOptions::take(&mut parts, &self.config);
-        let served = parts.extensions.remove::<Served>();
-        self.totals.called();
-        let telemetry = CallTelemetry::begin(parts.uri.path(), || self.target());
-        let telemetry = Arc::new(telemetry);
-        let call = Calling {
-            kept: Kept::new(body, self.config.retry.buffer),
-            parts,
-            options,
-            served,
-            idempotent: OnceLock::new(),
-            channel: self,
-            telemetry: Arc::clone(&telemetry),
-        };
+        let call = Calling::new(self, request);
+        let telemetry = Arc::clone(&call.telemetry);
         let span = telemetry.span.clone();
         let hedge = call.channel.config.retry.hedge;
         let answered = match hedge.filter(|_| call.is_idempotent()) {
@@ -74,7 +61,8 @@ impl Channel {
 /// One call under way.
 pub(super) struct Calling {
     pub(super) channel: Arc<Channel>,
-    parts: Parts,
+    /// In a box, as those of each attempt are: the futures that hand them on would all have room for them.
+    parts: Box<Parts>,
     pub(super) options: CallOptions,
     pub(super) kept: Kept,
     /// Is told who serves it.
@@ -102,6 +90,25 @@ pub(super) enum Told {
 }
 
 impl Calling {
+    fn new(channel: Arc<Channel>, request: Request<Body>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let options = CallOptions::take(&mut parts, &channel.config);
+        let served = parts.extensions.remove::<Served>();
+        // What is left there has nobody to read it, and every attempt would copy it.
+        parts.extensions.clear();
+        channel.totals.called();
+        let telemetry = CallTelemetry::begin(parts.uri.path(), || channel.target());
+        Self {
+            kept: Kept::new(body, channel.config.retry.buffer),
+            parts: Box::new(parts),
+            options,
+            served,
+            idempotent: OnceLock::new(),
+            channel,
+            telemetry: Arc::new(telemetry),
+        }
+    }
+
     /// One attempt after the other.
     async fn run(&self) -> Result<Response<ResponseBody>, Error> {
         let channel = &self.channel;
@@ -195,7 +202,7 @@ impl Calling {
     async fn answer(
         &self,
         attempt: &Attempt,
-        parts: Parts,
+        parts: Box<Parts>,
         body: Body,
     ) -> Result<Response<ResponseBody>, Broken> {
         let transport = &attempt.member.transport;

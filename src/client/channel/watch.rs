@@ -84,7 +84,7 @@ impl Service<Request<Body>> for Direct {
             let (mut parts, body) = request.into_parts();
             let options = parts.extensions.remove::<CallOptions>().unwrap_or_default();
             let traffic = Traffic::of_nobody();
-            let sent = transport.send(parts, body, &options, Patience::Now, &traffic);
+            let sent = transport.send(Box::new(parts), body, &options, Patience::Now, &traffic);
             sent.await.map_err(|broken| broken.error.into())
         })
     }
