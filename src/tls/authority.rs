@@ -191,7 +191,7 @@ impl Authority {
             }),
             Defect::WrongKey => {
                 let (_, _, certificate) = self.sign(&good)?;
-                self.identity(&certificate, &self.0.algorithm.generate()?)
+                Ok(self.identity(certificate, &self.0.algorithm.generate()?))
             }
             Defect::SelfSigned => Identity::self_signed(self.0.algorithm),
         }
@@ -199,13 +199,13 @@ impl Authority {
 
     fn leaf(&self, template: &Template) -> Result<Identity, Error> {
         let (_, key, certificate) = self.sign(template)?;
-        self.identity(&certificate, &key)
+        Ok(self.identity(certificate, &key))
     }
 
-    fn identity(&self, certificate: &Certificate, key: &Key) -> Result<Identity, Error> {
+    fn identity(&self, certificate: Certificate, key: &Key) -> Identity {
         let mut chain = vec![certificate.raw().clone()];
         chain.extend(self.0.chain.iter().cloned());
-        Identity::new(chain, Some(self.0.root.clone()), private(key))
+        Identity::minted(certificate, chain, self.0.root.clone(), private(key))
     }
 
     fn sign(&self, template: &Template) -> Result<(CertificateParams, Key, Certificate), Error> {
@@ -253,7 +253,14 @@ impl Identity {
         };
         let key = algorithm.generate()?;
         let signed = params(&template)?.self_signed(&key).map_err(unsigned)?;
-        Self::new(vec![signed.der().clone()], None, private(&key))
+        let chain = vec![signed.der().clone()];
+        let certificate = Certificate::from_der(chain[0].to_vec())?;
+        Ok(Self::minted(
+            certificate.clone(),
+            chain,
+            certificate,
+            private(&key),
+        ))
     }
 }
 

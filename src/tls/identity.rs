@@ -10,7 +10,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer},
     sign::CertifiedKey,
 };
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use zeroize::Zeroize as _;
 
 /// A certificate, the chain that leads to its root, and its private key: who a server or a client is.
@@ -39,7 +43,16 @@ struct Inner {
     /// What the chain leads to, as far as it is known.
     root: Certificate,
     key: PrivateKeyDer<'static>,
-    certified: Arc<CertifiedKey>,
+    /// What rustls wants, made when it does: deriving the public key takes as long as signing a certificate.
+    certified: OnceLock<Arc<CertifiedKey>>,
+}
+
+impl Inner {
+    fn certify(&self) -> Result<Arc<CertifiedKey>, rustls::Error> {
+        let keys = provider().key_provider;
+        let loaded = keys.load_private_key(self.key.clone_key())?;
+        Ok(Arc::new(CertifiedKey::new(self.chain.clone(), loaded)))
+    }
 }
 
 impl Drop for Inner {
@@ -81,8 +94,24 @@ impl Identity {
         let key = key
             .private_key()
             .map_err(|problem| malformed("the private key", &problem))?;
-        let identity = Self::new(chain, None, key)?;
-        match identity.0.certified.keys_match() {
+        let read = |der: Option<&CertificateDer<'_>>| {
+            Certificate::from_der(der.map_or_else(Vec::new, |der| der.to_vec()))
+        };
+        let certificate = read(chain.first())?;
+        let root = match &chain[..] {
+            [] | [_] => certificate.clone(),
+            [.., last] => read(Some(last))?,
+        };
+        let identity = Self::minted(certificate, chain, root, key);
+        let certified = match identity.0.certify() {
+            Ok(certified) => identity.0.certified.get_or_init(|| certified),
+            Err(_) => {
+                // What the error says may be a part of the key.
+                let problem = "it cannot be decoded, or its kind is not supported";
+                return Err(malformed("the private key", problem));
+            }
+        };
+        match certified.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(identity)
             }
@@ -100,37 +129,20 @@ impl Identity {
         }
     }
 
-    /// Without a look at whether the key is the certificate's.
-    pub(super) fn new(
+    /// Of a key that this build's TLS has made, or knows. The certificate is the first of the chain.
+    pub(super) fn minted(
+        certificate: Certificate,
         chain: Vec<CertificateDer<'static>>,
-        root: Option<Certificate>,
-        mut key: PrivateKeyDer<'static>,
-    ) -> Result<Self, Error> {
-        let first = chain.first().map(|first| first.to_vec());
-        let certificate = Certificate::from_der(first.unwrap_or_default())?;
-        let root = match (root, chain.last()) {
-            (Some(root), _) => root,
-            (None, Some(last)) => Certificate::from_der(last.to_vec())?,
-            (None, None) => certificate.clone(),
-        };
-        let loaded = provider()
-            .key_provider
-            .load_private_key(key.clone_key())
-            .map_err(|_| {
-                // What the error says may be a part of the key.
-                key.zeroize();
-                malformed(
-                    "the private key",
-                    "it cannot be decoded, or its kind is not supported",
-                )
-            })?;
-        Ok(Self(Arc::new(Inner {
-            certified: Arc::new(CertifiedKey::new(chain.clone(), loaded)),
+        root: Certificate,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        Self(Arc::new(Inner {
             certificate,
             chain,
             root,
             key,
-        })))
+            certified: OnceLock::new(),
+        }))
     }
 
     /// What its certificate says.
@@ -186,7 +198,8 @@ impl Identity {
 
     /// What rustls wants.
     pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
-        Arc::clone(&self.0.certified)
+        let certify = || self.0.certify().expect("a key of a kind that is known");
+        Arc::clone(self.0.certified.get_or_init(certify))
     }
 }
 
