@@ -61,10 +61,13 @@ impl About {
     }
 
     /// [gRPC compression](https://github.com/grpc/grpc/blob/master/doc/compression.md): it is `INTERNAL`.
-    pub(crate) fn unknown_encoding(&self, Unknown(name): &Unknown) -> Error {
+    pub(crate) fn unknown_encoding(&self, unknown: &Unknown) -> Error {
         let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
-        let problem =
-            format!("the response is compressed with `{name}`, and this client takes `{accepted}`");
+        let problem = format!(
+            "the response is compressed with `{}`, and this client takes `{accepted}`{}",
+            unknown.0,
+            unknown.hint()
+        );
         self.unreadable(Code::Internal, problem)
     }
 

@@ -41,8 +41,9 @@ pub(crate) fn foreign(parts: &Parts, connection: &Connection, answer: StatusCode
 pub(crate) fn not_understood(unknown: &Unknown) -> Status {
     let accepted = String::from_utf8_lossy(ACCEPTED.as_bytes()).into_owned();
     let mut status = Status::unimplemented(format!(
-        "the request is compressed with `{}`; this mock takes `{accepted}`",
-        unknown.0
+        "the request is compressed with `{}`; this mock takes `{accepted}`{}",
+        unknown.0,
+        unknown.hint()
     ));
     let header =
         MetadataMap::from_headers(HeaderMap::from_iter([(GRPC_ACCEPT_ENCODING, ACCEPTED)]));

@@ -43,6 +43,16 @@ pub enum Compression {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unknown(pub(crate) String);
 
+impl Unknown {
+    /// What could be done about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.0.as_str() {
+            "zstd" => " (rpcplugin-testkit has zstd by its feature `zstd`)",
+            _ => "",
+        }
+    }
+}
+
 /// Why a message could not be decompressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
