@@ -5,31 +5,36 @@ use crate::error::{Error, Kind};
 use crate::wire::compression::{ACCEPTED, Unknown};
 use crate::wire::message::Malformed;
 use crate::wire::status;
-use http::header::CONTENT_TYPE;
+use http::{Uri, header::CONTENT_TYPE, uri::PathAndQuery};
 use std::{sync::Arc, time::Duration};
 use tonic::{Code, Status};
 
 /// Which call an error is about.
 #[derive(Debug)]
 pub(crate) struct About {
-    pub(crate) path: String,
+    path: PathAndQuery,
     /// The endpoint, or all of them in short.
     pub(crate) target: Arc<str>,
     pub(crate) timeout: Option<Duration>,
 }
 
 impl About {
-    pub(crate) fn new(path: &str, target: &Arc<str>, options: &CallOptions) -> Self {
+    pub(crate) fn new(uri: &Uri, target: &Arc<str>, options: &CallOptions) -> Self {
+        let path = uri.path_and_query().cloned();
         Self {
-            path: path.to_owned(),
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             target: Arc::clone(target),
             timeout: options.deadline.and_then(|deadline| deadline.timeout),
         }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        self.path.path()
+    }
+
     pub(crate) fn late(&self, doing: &str) -> Error {
         let limit = self.timeout.unwrap_or_default();
-        let (path, target) = (&self.path, &self.target);
+        let (path, target) = (self.path(), &self.target);
         let text = format!("{path} at {target} exceeded its deadline of {limit:?} while {doing}");
         Error::new(Kind::Timeout, text)
     }
@@ -38,7 +43,7 @@ impl About {
         let code = status::code(error);
         let text = format!(
             "{} at {} failed: {}: {error}",
-            self.path,
+            self.path(),
             self.target,
             status::name(code)
         );
@@ -79,7 +84,7 @@ impl About {
     pub(crate) fn unreadable(&self, code: Code, problem: String) -> Error {
         let text = format!(
             "{} at {} failed: {}: {problem}",
-            self.path,
+            self.path(),
             self.target,
             status::name(code)
         );
@@ -91,7 +96,7 @@ impl About {
         Error::behind(&status).cloned().unwrap_or_else(|| {
             let text = format!(
                 "the request of {} at {} failed: {}",
-                self.path,
+                self.path(),
                 self.target,
                 status.message()
             );

@@ -26,13 +26,13 @@ pub(crate) struct Authorized {
 
 impl Authorized {
     /// [`Channel::send`] with the token, and once more with another if that is refused.
-    pub(crate) fn send<E: From<Error>>(self, request: Request<Body>) -> Sending<E> {
+    pub(crate) fn send<E: From<Error> + 'static>(self, request: Request<Body>) -> Sending<E> {
         match self.credentials {
             // A call that says itself who makes it is left alone.
             Some(credentials) if !request.headers().contains_key(credentials.key()) => {
                 Box::pin(async { Ok(send_with(self.channel, credentials, request).await?) })
             }
-            _ => Box::pin(async { Ok(self.channel.send(request).await?) }),
+            _ => Box::pin(self.channel.send(request)),
         }
     }
 }
@@ -48,7 +48,7 @@ async fn send_with(
 ) -> Result<Response<ResponseBody>, Error> {
     let (mut parts, body) = request.into_parts();
     let options = CallOptions::take(&mut parts, channel.config());
-    let about = About::new(parts.uri.path(), &channel.target(), &options);
+    let about = About::new(&parts.uri, &channel.target(), &options);
     parts.extensions.insert(options);
     let (kept, body) = if credentials.is_renewable() {
         let kept = Kept::new(body, KEPT);
@@ -126,8 +126,8 @@ impl Attempt<'_> {
         let held = held.ok_or_else(|| self.about.late("waiting for a token"))??;
         let key = self.credentials.key().clone();
         parts.headers.insert(key, held.value);
-        let sent = Arc::clone(self.channel).send(Request::from_parts(parts, body));
-        let mut response = sent.await?;
+        let request = Request::from_parts(parts, body);
+        let mut response = Arc::clone(self.channel).send::<Error>(request).await?;
         let refused = is_unauthenticated(response.headers());
         if refused {
             self.credentials.refuse(held.generation);

@@ -189,7 +189,8 @@ impl fmt::Debug for ResponseBody {
         write!(
             f,
             "ResponseBody({} from {})",
-            self.about.path, self.about.target
+            self.about.path(),
+            self.about.target
         )
     }
 }

@@ -53,12 +53,14 @@ impl Timer {
     /// `None`, when the deadline comes first.
     ///
     /// The future is pinned by the caller, so that it is not there twice in the caller's.
-    pub(crate) async fn limit<F: Future>(&mut self, mut future: Pin<&mut F>) -> Option<F::Output> {
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+    pub(crate) fn limit<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> impl Future<Output = Option<F::Output>> {
+        poll_fn(move |cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll_passed(cx).map(|()| None),
         })
-        .await
     }
 
     pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {

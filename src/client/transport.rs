@@ -112,68 +112,69 @@ impl Transport {
     /// Sends a request and waits for the response headers.
     ///
     /// The deadline goes on over the body. Dropping the future, or later the body, resets the stream.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         self: &Arc<Self>,
         mut parts: Box<Parts>,
         body: tonic::body::Body,
         options: &CallOptions,
         patience: Patience,
         traffic: &Traffic,
-    ) -> Result<http::Response<ResponseBody>, Broken> {
-        let about = About::new(parts.uri.path(), self.target(), options);
+    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Broken>> + Send {
+        let about = About::new(&parts.uri, self.target(), options);
         parts.headers.reserve(HEADERS);
         let negotiation = Negotiation::open(&mut parts.headers, options.compression);
         let mut timer = Timer::new(options.deadline);
+        let (sent, received) = (traffic.sent(), traffic.received());
+        async move {
+            let ready = timer.limit(pin!(self.subchannel.ready(patience))).await;
+            let ready = ready.ok_or_else(|| about.late("waiting for a connection"));
+            let (mut link, slot) = ready.and_then(|ready| ready).map_err(unsent)?;
+            if timer.is_passed() {
+                return Err(unsent(about.late("being sent")));
+            }
+            if let Some(left) = timer.left() {
+                parts
+                    .headers
+                    .insert(timeout::GRPC_TIMEOUT, timeout::write(left));
+            }
+            let head = self.head(*parts).map_err(unrepeatable)?;
+            let opened = link.requests.send_request(head, body.is_end_stream());
+            let (response, stream) = opened.map_err(|error| self.untaken(&link, error, &about))?;
+            link.mark_used();
+            let id = response.stream_id();
+            let body = Counted::new(Recode::compress(body, negotiation.request), sent);
+            let upload = Upload::start(body, stream);
+            let upload = upload.map_err(|status| unrepeatable(about.upload(status)))?;
 
-        let ready = timer.limit(pin!(self.subchannel.ready(patience))).await;
-        let ready = ready.ok_or_else(|| about.late("waiting for a connection"));
-        let (mut link, slot) = ready.and_then(|ready| ready).map_err(unsent)?;
-        if timer.is_passed() {
-            return Err(unsent(about.late("being sent")));
+            let response = timer.limit(pin!(response)).await;
+            let response =
+                response.ok_or_else(|| unknown(about.late("waiting for the response headers")))?;
+            let response = response.map_err(|error| match upload.failure() {
+                Some(status) => unrepeatable(about.upload(status)),
+                None => Broken {
+                    class: class(&link, id, &error),
+                    error: about.failure(&error),
+                },
+            })?;
+            link.mark_served();
+            let (mut parts, stream) = response.into_parts();
+            if let Some(code) = status::foreign(&parts) {
+                return Err(unknown(about.foreign(&parts, code)));
+            }
+            let encoding = negotiation.response(&mut parts.headers);
+            let encoding =
+                encoding.map_err(|unknown| unrepeatable(about.unknown_encoding(&unknown)))?;
+            let receive = Counted::new(Receive::new(stream), received);
+            let open = Open {
+                receive: Recode::decompress(receive, encoding, self.message_limit),
+                timer,
+                upload,
+                _slot: slot,
+                _transport: Arc::clone(self) as _,
+            };
+            let body = ResponseBody::new(open, about);
+            Ok(http::Response::from_parts(parts, body))
         }
-        if let Some(left) = timer.left() {
-            parts
-                .headers
-                .insert(timeout::GRPC_TIMEOUT, timeout::write(left));
-        }
-        let head = self.head(*parts).map_err(unrepeatable)?;
-        let sent = link.requests.send_request(head, body.is_end_stream());
-        let (response, stream) = sent.map_err(|error| self.untaken(&link, error, &about))?;
-        link.mark_used();
-        let id = response.stream_id();
-        let body = Counted::new(Recode::compress(body, negotiation.request), traffic.sent());
-        let upload = Upload::start(body, stream)
-            .await
-            .map_err(|status| unrepeatable(about.upload(status)))?;
-
-        let response = timer.limit(pin!(response)).await;
-        let response =
-            response.ok_or_else(|| unknown(about.late("waiting for the response headers")))?;
-        let response = response.map_err(|error| match upload.failure() {
-            Some(status) => unrepeatable(about.upload(status)),
-            None => Broken {
-                class: class(&link, id, &error),
-                error: about.failure(&error),
-            },
-        })?;
-        link.mark_served();
-        let (mut parts, stream) = response.into_parts();
-        if let Some(code) = status::foreign(&parts) {
-            return Err(unknown(about.foreign(&parts, code)));
-        }
-        let encoding = negotiation.response(&mut parts.headers);
-        let encoding =
-            encoding.map_err(|unknown| unrepeatable(about.unknown_encoding(&unknown)))?;
-        let receive = Counted::new(Receive::new(stream), traffic.received());
-        let open = Open {
-            receive: Recode::decompress(receive, encoding, self.message_limit),
-            timer,
-            upload,
-            _slot: slot,
-            _transport: Arc::clone(self) as _,
-        };
-        let body = ResponseBody::new(open, about);
-        Ok(http::Response::from_parts(parts, body))
     }
 
     /// A request that `h2` did not take: the connection is of no use, or the request is.
@@ -183,7 +184,7 @@ impl Transport {
             self.subchannel.lost(link, error);
             return unsent(failure);
         }
-        let text = format!("the request of {} cannot be sent", about.path);
+        let text = format!("the request of {} cannot be sent", about.path());
         unrepeatable(Error::new(Kind::Message, text).caused_by(error))
     }
 

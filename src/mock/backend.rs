@@ -135,7 +135,7 @@ async fn send(response: Response<Tap>, mut respond: SendResponse<Bytes>) -> Resu
         return Ok(());
     }
     let mut pump = Pump::new(body, stream);
-    let sent = caught_async(pump.run()).await;
+    let sent = caught_async(poll_fn(|cx| pump.poll_run(cx))).await;
     let sent = sent.unwrap_or_else(|panic| {
         let text = format!("the service's stream panicked: {panic}");
         Err(Stopped::Body(Status::internal(text)))

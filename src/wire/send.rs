@@ -6,8 +6,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 use tonic::Status;
 
@@ -24,13 +25,22 @@ pub(crate) enum Stopped {
 
 /// Sends bytes, waiting for the peer's window when it is full, so that a reader that stopped is felt here.
 pub(crate) async fn data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<(), Stopped> {
+    poll_fn(|cx| poll_data(stream, &mut data, cx)).await
+}
+
+/// Sends these bytes, and leaves those that wait for the window.
+fn poll_data(
+    stream: &mut SendStream<Bytes>,
+    data: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Stopped>> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
-        let granted = capacity(stream).await?;
+        let granted = ready!(poll_capacity(stream, cx))?;
         let piece = data.split_to(granted.min(data.len()));
         stream.send_data(piece, false)?;
     }
-    Ok(())
+    Poll::Ready(Ok(()))
 }
 
 /// Hands over the only message of a side at once; `h2` sends it as the window opens. It spares the ordinary unary call
@@ -41,19 +51,23 @@ pub(crate) fn only(stream: &mut SendStream<Bytes>, data: Bytes, end: bool) -> Re
 
 /// Waits until some bytes may be sent.
 pub(crate) async fn capacity(stream: &mut SendStream<Bytes>) -> Result<usize, Stopped> {
-    poll_fn(|cx| {
-        // A granted capacity of nothing is a spurious wake.
-        while let Poll::Ready(granted) = stream.poll_capacity(cx) {
-            match granted {
-                Some(Ok(0)) => {}
-                Some(Ok(granted)) => return Poll::Ready(Ok(granted)),
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => return Poll::Ready(Err(poll_stopped(stream, cx))),
-            }
+    poll_fn(|cx| poll_capacity(stream, cx)).await
+}
+
+fn poll_capacity(
+    stream: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Stopped>> {
+    // A granted capacity of nothing is a spurious wake.
+    while let Poll::Ready(granted) = stream.poll_capacity(cx) {
+        match granted {
+            Some(Ok(0)) => {}
+            Some(Ok(granted)) => return Poll::Ready(Ok(granted)),
+            Some(Err(error)) => return Poll::Ready(Err(error.into())),
+            None => return Poll::Ready(Err(poll_stopped(stream, cx))),
         }
-        Poll::Pending
-    })
-    .await
+    }
+    Poll::Pending
 }
 
 /// The stream is not streaming any more: by a reset, or because the connection went away.
@@ -81,6 +95,10 @@ pub(crate) struct Pump<B> {
     stream: SendStream<Bytes>,
     /// Read one ahead, so that a single DATA frame can end the stream.
     next: Option<Result<Frame<Bytes>, Status>>,
+    /// What waits for the peer's window.
+    waiting: Bytes,
+    /// Whether anything was sent.
+    begun: bool,
 }
 
 impl<B> Pump<B>
@@ -92,6 +110,8 @@ where
             body,
             stream,
             next: None,
+            waiting: Bytes::new(),
+            begun: false,
         }
     }
 
@@ -101,39 +121,37 @@ where
     }
 
     /// Sends to the end. It stops early when the peer resets the stream.
-    pub(crate) async fn run(&mut self) -> Result<(), Stopped> {
-        let mut first = true;
-        while let Some(frame) = self.next_frame().await? {
+    pub(crate) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        loop {
+            ready!(poll_data(&mut self.stream, &mut self.waiting, cx))?;
+            let Some(frame) = ready!(self.poll_next(cx))? else {
+                return Poll::Ready(only(&mut self.stream, Bytes::new(), true));
+            };
+            let is_first = !mem::replace(&mut self.begun, true);
             match frame.into_data() {
-                Ok(bytes) if first && self.has_ended() => {
-                    return only(&mut self.stream, bytes, true);
+                Ok(bytes) if is_first && self.has_ended() => {
+                    return Poll::Ready(only(&mut self.stream, bytes, true));
                 }
-                Ok(bytes) => data(&mut self.stream, bytes).await?,
+                Ok(bytes) => self.waiting = bytes,
                 Err(frame) => {
                     if let Ok(map) = frame.into_trailers() {
-                        return trailers(&mut self.stream, map);
+                        return Poll::Ready(trailers(&mut self.stream, map));
                     }
                 }
             }
-            first = false;
         }
-        only(&mut self.stream, Bytes::new(), true)
     }
 
-    async fn next_frame(&mut self) -> Result<Option<Frame<Bytes>>, Stopped> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Stopped>> {
         if let Some(frame) = self.next.take() {
-            return frame.map(Some).map_err(Stopped::Body);
+            return Poll::Ready(frame.map(Some).map_err(Stopped::Body));
         }
-        poll_fn(|cx| {
-            if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-                let frame = frame.transpose();
-                return Poll::Ready(frame.map_err(|error| Stopped::Body(error.into())));
-            }
-            self.stream
-                .poll_reset(cx)
-                .map(|reset| Err(Stopped::from(reset)))
-        })
-        .await
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            let frame = frame.transpose();
+            return Poll::Ready(frame.map_err(|error| Stopped::Body(error.into())));
+        }
+        let reset = self.stream.poll_reset(cx);
+        reset.map(|reset| Err(Stopped::from(reset)))
     }
 
     /// Whether the body has ended, without waiting for it.

@@ -10,6 +10,7 @@ use crate::client::channel::tries::{Tries, nobody};
 use crate::client::connection::Patience;
 use crate::client::options::CallOptions;
 use crate::error::Error;
+use http::Uri;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,13 +30,13 @@ impl Channel {
         self: &Arc<Self>,
         tries: Option<&Tries>,
         options: &CallOptions,
-        path: &str,
+        uri: &Uri,
     ) -> Result<Attempt, Error> {
         // The common case, without the subscription, and without its state in the future of every call.
-        match self.look(tries, options, path) {
+        match self.look(tries, options, uri) {
             Choice::Fail(error) => Err(error),
             Choice::Take(attempt) => Ok(attempt),
-            Choice::Wait => Box::pin(self.wait_for_choice(tries, options, path)).await,
+            Choice::Wait => Box::pin(self.wait_for_choice(tries, options, uri)).await,
         }
     }
 
@@ -43,12 +44,12 @@ impl Channel {
         self: &Arc<Self>,
         tries: Option<&Tries>,
         options: &CallOptions,
-        path: &str,
+        uri: &Uri,
     ) -> Result<Attempt, Error> {
         let mut version = self.version.subscribe();
         loop {
             version.borrow_and_update();
-            match self.look(tries, options, path) {
+            match self.look(tries, options, uri) {
                 Choice::Fail(error) => return Err(error),
                 Choice::Take(attempt) => return Ok(attempt),
                 Choice::Wait => {}
@@ -59,7 +60,7 @@ impl Channel {
                 Some(at) if timeout_at(at, changed).await.is_ok() => {}
                 Some(_) => {
                     let late =
-                        About::new(path, &self.target(), options).late("waiting for an endpoint");
+                        About::new(uri, &self.target(), options).late("waiting for an endpoint");
                     let why = nobody(&self.snapshot(), None, Instant::now());
                     return Err(late.caused_by(why));
                 }
@@ -109,15 +110,15 @@ impl Channel {
         self: &Arc<Self>,
         tries: &Tries,
         options: &CallOptions,
-        path: &str,
+        uri: &Uri,
     ) -> Option<Attempt> {
-        match self.look(Some(tries), options, path) {
+        match self.look(Some(tries), options, uri) {
             Choice::Take(attempt) => Some(attempt),
             _ => None,
         }
     }
 
-    fn look(self: &Arc<Self>, tries: Option<&Tries>, options: &CallOptions, path: &str) -> Choice {
+    fn look(self: &Arc<Self>, tries: Option<&Tries>, options: &CallOptions, uri: &Uri) -> Choice {
         let snapshot = self.snapshot();
         if snapshot.is_closed {
             return Choice::Fail(self.closed());
@@ -132,7 +133,7 @@ impl Channel {
         if snapshot.probe_at.is_some_and(|at| at <= now)
             && let Some(member) = self.probe(&snapshot, tries, now)
         {
-            return Choice::Take(Attempt::start(self, member, patience, true, path));
+            return Choice::Take(Attempt::start(self, member, patience, true, uri.path()));
         }
         if let Some(member) = snapshot.pick(&self.balance, now, has) {
             return Choice::Take(Attempt::start(
@@ -140,7 +141,7 @@ impl Channel {
                 Arc::clone(member),
                 patience,
                 false,
-                path,
+                uri.path(),
             ));
         }
         let waits_for_some = snapshot.all.is_empty()
@@ -149,7 +150,7 @@ impl Channel {
         if options.wait_for_ready || waits_for_some || may_come {
             Choice::Wait
         } else {
-            Choice::Fail(nobody(&snapshot, Some(path), now))
+            Choice::Fail(nobody(&snapshot, Some(uri.path()), now))
         }
     }
 

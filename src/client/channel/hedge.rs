@@ -79,7 +79,7 @@ impl Hedging {
         let call = &self.call;
         let chosen = call
             .channel
-            .choose(Some(&self.tries), &call.options, call.path());
+            .choose(Some(&self.tries), &call.options, call.uri());
         match chosen.await {
             Ok(attempt) => {
                 if let Some(since) = self.idle_since.take() {
@@ -143,7 +143,7 @@ impl Hedging {
         }
         if let Some(attempt) = call
             .channel
-            .choose_now(&self.tries, &call.options, call.path())
+            .choose_now(&self.tries, &call.options, call.uri())
         {
             call.channel.totals.hedged();
             call.telemetry.hedged();

@@ -2,6 +2,7 @@
 
 use crate::client::balance::Candidate as _;
 use crate::client::channel::attempt::Attempt;
+use crate::client::channel::head::Head;
 use crate::client::channel::hedge;
 use crate::client::channel::set::Channel;
 use crate::client::channel::tries::Tries;
@@ -13,7 +14,7 @@ use crate::client::telemetry::CallTelemetry;
 use crate::client::timer::{Deadline, Timer};
 use crate::client::transport::Broken;
 use crate::error::{Error, Kind};
-use http::{HeaderValue, Request, Response, request::Parts};
+use http::{Extensions, HeaderValue, Request, Response, Uri, request::Parts};
 use std::{
     pin::pin,
     sync::{Arc, OnceLock},
@@ -31,28 +32,31 @@ impl Channel {
     ///
     /// The deadline is that of the call, of the `grpc-timeout` header, or of the configuration; it goes on over the body.
     /// Dropping the future, or later the body, resets the stream.
-    pub(crate) async fn send(
+    pub(crate) fn send<E: From<Error>>(
         self: Arc<Self>,
         request: Request<Body>,
-    ) -> Result<Response<ResponseBody>, Error> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, E>> + Send {
+        // Here and below a future is made of what has been taken out of its arguments: an `async fn` has room for both.
         let call = Calling::new(self, request);
-        let telemetry = Arc::clone(&call.telemetry);
-        let span = telemetry.span.clone();
-        let hedge = call.channel.config.retry.hedge;
-        let answered = match hedge.filter(|_| call.is_idempotent()) {
-            Some(hedge) => Box::pin(hedge::run(call, hedge)).instrument(span).await,
-            None => call.run().instrument(span).await,
-        };
-        match answered {
-            Ok(response) => {
-                if let Some(code) = status_of(response.headers()) {
-                    telemetry.ended(code);
+        async move {
+            let telemetry = Arc::clone(&call.telemetry);
+            let span = telemetry.span.clone();
+            let hedge = call.channel.config.retry.hedge;
+            let answered = match hedge.filter(|_| call.is_idempotent()) {
+                Some(hedge) => Box::pin(hedge::run(call, hedge)).instrument(span).await,
+                None => call.run().instrument(span).await,
+            };
+            match answered {
+                Ok(response) => {
+                    if let Some(code) = status_of(response.headers()) {
+                        telemetry.ended(code);
+                    }
+                    Ok(response)
                 }
-                Ok(response)
-            }
-            Err(error) => {
-                telemetry.ended(error.code().unwrap_or(Code::Unknown));
-                Err(error)
+                Err(error) => {
+                    telemetry.ended(error.code().unwrap_or(Code::Unknown));
+                    Err(error.into())
+                }
             }
         }
     }
@@ -61,8 +65,7 @@ impl Channel {
 /// One call under way.
 pub(super) struct Calling {
     pub(super) channel: Arc<Channel>,
-    /// In a box, as those of each attempt are: the futures that hand them on would all have room for them.
-    parts: Box<Parts>,
+    head: Head,
     pub(super) options: CallOptions,
     pub(super) kept: Kept,
     /// Is told who serves it.
@@ -95,12 +98,12 @@ impl Calling {
         let options = CallOptions::take(&mut parts, &channel.config);
         let served = parts.extensions.remove::<Served>();
         // What is left there has nobody to read it, and every attempt would copy it.
-        parts.extensions.clear();
+        parts.extensions = Extensions::new();
         channel.totals.called();
         let telemetry = CallTelemetry::begin(parts.uri.path(), || channel.target());
         Self {
             kept: Kept::new(body, channel.config.retry.buffer),
-            parts: Box::new(parts),
+            head: Head::new(parts),
             options,
             served,
             idempotent: OnceLock::new(),
@@ -113,14 +116,15 @@ impl Calling {
     async fn run(&self) -> Result<Response<ResponseBody>, Error> {
         let channel = &self.channel;
         let mut course = Course::new(&channel.config.retry);
-        let mut tries: Option<Tries> = None;
+        // In a box, as most calls have none.
+        let mut tries: Option<Box<Tries>> = None;
         let began = Instant::now();
         let mut failed_at: Option<Instant> = None;
         loop {
-            let chosen = channel.choose(tries.as_ref(), &self.options, self.path());
+            let chosen = channel.choose(tries.as_deref(), &self.options, self.uri());
             let attempt = match chosen.await {
                 Ok(attempt) => attempt,
-                Err(error) => return Err(self.conclude(tries, error, "")),
+                Err(error) => return Err(self.conclude(tries.map(|tries| *tries), error, "")),
             };
             if let Some(failed_at) = failed_at {
                 self.telemetry.waited(failed_at.elapsed());
@@ -132,10 +136,10 @@ impl Calling {
                 }
                 Err(failed) => failed,
             };
-            let tried = tries.get_or_insert_with(|| Tries::new(began));
+            let tried = tries.get_or_insert_with(|| Box::new(Tries::new(began)));
             let (is_lone, has_others) = self.others(&failed, tried);
             if failed.is_final(is_lone) {
-                return self.give_up(tries, failed, "");
+                return self.give_up(tries.map(|tries| *tries), failed, "");
             }
             let failure = self.failure(&failed);
             let left = self.left();
@@ -146,7 +150,7 @@ impl Calling {
                         channel.totals.throttled();
                     }
                     let why = self.explain(why);
-                    return self.give_up(tries, failed, &why);
+                    return self.give_up(tries.map(|tries| *tries), failed, &why);
                 }
                 Verdict::Again { after, transparent } => {
                     tracing::debug!(
@@ -169,32 +173,32 @@ impl Calling {
     }
 
     /// One attempt at one endpoint. The response is that of a call that was processed.
-    pub(super) async fn attempt(
+    pub(super) fn attempt(
         &self,
         mut attempt: Attempt,
         previous: u32,
-    ) -> Result<Response<ResponseBody>, Failed> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send {
         attempt.telemetry.inside(&self.telemetry);
-        let mut parts = self.parts.clone();
+        let mut parts = self.head.take();
         if previous > 0 {
             parts
                 .headers
                 .insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
         }
-        let member = Arc::clone(&attempt.member);
         if let Some(served) = &self.served {
-            served.by(member.transport.target());
+            served.by(attempt.member.transport.target());
         }
         let body = self.kept.reader();
         let limit = self.channel.config.retry.attempt_timeout;
         let mut timer = Timer::new(limit.map(|limit| Deadline::after(Some(limit))));
-        let sent = timer.limit(pin!(self.answer(&attempt, parts, body))).await;
-        let late = || self.late(member.transport.target(), limit.unwrap_or_default());
-        judged(
-            attempt,
-            &self.telemetry,
-            sent.unwrap_or_else(|| Err(late())),
-        )
+        async move {
+            let sent = timer.limit(pin!(self.answer(&attempt, parts, body))).await;
+            let sent = sent.unwrap_or_else(|| {
+                let target = attempt.member.transport.target();
+                Err(self.late(target, limit.unwrap_or_default()))
+            });
+            judged(attempt, &self.telemetry, sent)
+        }
     }
 
     /// The response to a request. If the call may be made again, and nobody sees a part of the response before the whole, it is
@@ -208,19 +212,30 @@ impl Calling {
         let transport = &attempt.member.transport;
         let (patience, traffic) = (attempt.patience, attempt.traffic());
         let sent = transport.send(parts, body, &self.options, patience, &traffic);
-        let mut response = sent.await?;
+        let response = sent.await?;
         if self.options.unary && self.is_idempotent() {
-            let arrived = response.body_mut().arrive(self.channel.config.retry.buffer);
-            arrived.await.map_err(|error| Broken {
-                error,
-                class: Class::Failed,
-            })?;
+            // The room for both would be in the future of every call.
+            return Box::pin(self.whole(response)).await;
         }
         Ok(response)
     }
 
+    async fn whole(
+        &self,
+        mut response: Response<ResponseBody>,
+    ) -> Result<Response<ResponseBody>, Broken> {
+        let arrived = response.body_mut().arrive(self.channel.config.retry.buffer);
+        let class = Class::Failed;
+        arrived.await.map_err(|error| Broken { error, class })?;
+        Ok(response)
+    }
+
     pub(super) fn path(&self) -> &str {
-        self.parts.uri.path()
+        self.uri().path()
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        self.head.uri()
     }
 
     pub(super) fn is_idempotent(&self) -> bool {
