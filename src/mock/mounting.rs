@@ -36,10 +36,9 @@ impl MockServer {
     pub(super) fn mount_in(&self, registry: &Registry, stub: Stub) -> Arc<Mounted> {
         let place = Location::caller();
         let method = stub.method.as_ref().and_then(|name| self.resolve(name));
-        let label = stub.label(place);
         match self.mount_for(registry, stub, method.as_ref(), place) {
             Ok(mounted) => mounted,
-            Err(problem) => panic!("cannot mount {label}: {problem}"),
+            Err(problem) => panic!("cannot mount {}: {}", problem.label, problem.text),
         }
     }
 
@@ -155,11 +154,13 @@ impl MockServer {
         mut stub: Stub,
         method: Option<&Arc<Method>>,
         place: &Location<'_>,
-    ) -> Result<Arc<Mounted>, String> {
-        stub.check_counts()?;
-        if let Some(method) = method {
-            stub.prepare(method)?;
-        }
+    ) -> Result<Arc<Mounted>, Unmountable> {
+        let checked = stub.check_counts();
+        let prepared = checked.and_then(|()| method.map_or(Ok(()), |method| stub.prepare(method)));
+        prepared.map_err(|text| Unmountable {
+            label: stub.label(place),
+            text,
+        })?;
         let hashed = method.is_some() || self.service.schema.is_none();
         let method = method.map(|method| MethodName::full(method.full_name()));
         Ok(registry.mount(stub, method, hashed, place))
@@ -177,4 +178,10 @@ impl MockServer {
             Ok(None) => None,
         }
     }
+}
+
+/// Why a stub cannot be mounted.
+pub(super) struct Unmountable {
+    label: String,
+    pub(super) text: String,
 }

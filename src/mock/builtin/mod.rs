@@ -25,7 +25,7 @@ pub(crate) use controller::Controller;
 pub use controller::OnShutdown;
 pub(crate) use health::Health;
 use reflection::Reflection;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 pub(crate) use stdio::Stdio;
 
 /// The built-in services of one server.
@@ -34,44 +34,59 @@ pub(crate) struct Builtin {
     pub(crate) controller: Arc<Controller>,
     pub(crate) stdio: Arc<Stdio>,
     pub(crate) brokered: Arc<Brokered>,
-    health_service: Backend,
-    controller_service: Backend,
-    stdio_service: Backend,
-    broker_service: Backend,
     reflection: Reflection,
+    services: Services,
+}
+
+/// The others as they are served: each is made when somebody calls it.
+#[derive(Default)]
+struct Services {
+    health: OnceLock<Backend>,
+    controller: OnceLock<Backend>,
+    stdio: OnceLock<Backend>,
+    broker: OnceLock<Backend>,
 }
 
 impl Builtin {
     pub(crate) fn new(schema: Option<&Schema>) -> Self {
-        let health = Arc::new(Health::new(schema));
-        let (controller, stdio) = (Arc::<Controller>::default(), Arc::<Stdio>::default());
-        let brokered = Arc::<Brokered>::default();
-        let broker = broker::Service(Arc::clone(&brokered));
         Self {
-            health_service: Backend::tonic(HealthServer::from_arc(Arc::clone(&health))),
-            controller_service: Backend::tonic(GrpcControllerServer::from_arc(Arc::clone(
-                &controller,
-            ))),
-            stdio_service: Backend::tonic(GrpcStdioServer::from_arc(Arc::clone(&stdio))),
-            broker_service: Backend::tonic(GrpcBrokerServer::new(broker)),
+            health: Arc::new(Health::new(schema)),
+            controller: Arc::default(),
+            stdio: Arc::default(),
+            brokered: Arc::default(),
             reflection: Reflection::new(schema.cloned()),
-            health,
-            controller,
-            stdio,
-            brokered,
+            services: Services::default(),
         }
     }
 
     /// The service that serves this path.
     pub(crate) fn find(&self, path: &str) -> Option<&Backend> {
         let (service, _) = path.strip_prefix('/')?.split_once('/')?;
+        let Services {
+            health,
+            controller,
+            stdio,
+            broker,
+        } = &self.services;
         match service {
-            "grpc.health.v1.Health" => Some(&self.health_service),
+            "grpc.health.v1.Health" => {
+                Some(health.get_or_init(|| {
+                    Backend::tonic(HealthServer::from_arc(Arc::clone(&self.health)))
+                }))
+            }
             "grpc.reflection.v1.ServerReflection" => Some(self.reflection.v1()),
             "grpc.reflection.v1alpha.ServerReflection" => Some(self.reflection.v1alpha()),
-            "plugin.GRPCBroker" => Some(&self.broker_service),
-            "plugin.GRPCController" => Some(&self.controller_service),
-            "plugin.GRPCStdio" => Some(&self.stdio_service),
+            "plugin.GRPCBroker" => Some(broker.get_or_init(|| {
+                let service = broker::Service(Arc::clone(&self.brokered));
+                Backend::tonic(GrpcBrokerServer::new(service))
+            })),
+            "plugin.GRPCController" => Some(controller.get_or_init(|| {
+                let service = Arc::clone(&self.controller);
+                Backend::tonic(GrpcControllerServer::from_arc(service))
+            })),
+            "plugin.GRPCStdio" => Some(stdio.get_or_init(|| {
+                Backend::tonic(GrpcStdioServer::from_arc(Arc::clone(&self.stdio)))
+            })),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@
 use crate::proto::plugin::{StdioData, grpc_stdio_server, stdio_data::Channel};
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
@@ -16,23 +16,26 @@ use tonic::{Request, Response, Status};
 type Written = mpsc::UnboundedReceiver<StdioData>;
 
 /// What was written and not read yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Stdio {
-    written: mpsc::UnboundedSender<StdioData>,
-    /// Who has it gets what is written.
-    reading: Arc<Mutex<Written>>,
+    /// Made when it is needed: few servers write or are read.
+    pipe: OnceLock<Pipe>,
     /// How often all readers were sent away.
     dismissed: watch::Sender<u64>,
 }
 
-impl Default for Stdio {
+#[derive(Debug)]
+struct Pipe {
+    written: mpsc::UnboundedSender<StdioData>,
+    /// Who has it gets what is written.
+    reading: Arc<Mutex<Written>>,
+}
+
+impl Default for Pipe {
     fn default() -> Self {
         let (written, reading) = mpsc::unbounded_channel();
-        Self {
-            written,
-            reading: Arc::new(Mutex::new(reading)),
-            dismissed: watch::Sender::new(0),
-        }
+        let reading = Arc::new(Mutex::new(reading));
+        Self { written, reading }
     }
 }
 
@@ -41,7 +44,11 @@ impl Stdio {
         let channel = channel.into();
         let data = data.to_vec();
         // The other end is here too.
-        let _ = self.written.send(StdioData { channel, data });
+        let _ = self.pipe().written.send(StdioData { channel, data });
+    }
+
+    fn pipe(&self) -> &Pipe {
+        self.pipe.get_or_init(Pipe::default)
     }
 
     /// Ends the streams that there are.
@@ -59,7 +66,7 @@ impl grpc_stdio_server::GrpcStdio for Stdio {
         _: Request<()>,
     ) -> Result<Response<Self::StreamStdioStream>, Status> {
         let reader = Reader {
-            turn: Turn::Waiting(Box::pin(Arc::clone(&self.reading).lock_owned())),
+            turn: Turn::Waiting(Box::pin(Arc::clone(&self.pipe().reading).lock_owned())),
             dismissed: WatchStream::from_changes(self.dismissed.subscribe()),
         };
         Ok(Response::new(Box::pin(reader)))

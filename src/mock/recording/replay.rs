@@ -93,7 +93,8 @@ impl MockServer {
             stub = stub.then(call.reply(shape));
         }
         let registry = &self.service.registry;
-        self.mount_for(registry, stub.from(origin), method, Location::caller())?;
+        self.mount_for(registry, stub.from(origin), method, Location::caller())
+            .map_err(|problem| problem.text)?;
         Ok(())
     }
 }
