@@ -33,13 +33,13 @@ impl MockServer {
 
     /// Mounts a stub in this registry, by this server's schema.
     #[track_caller]
-    pub(super) fn mount_in(&self, registry: &Registry, stub: Stub) -> Arc<Mounted> {
+    pub(super) fn mount_in(&self, registry: &Registry, mut stub: Stub) -> Arc<Mounted> {
         let place = Location::caller();
         let method = stub.method.as_ref().and_then(|name| self.resolve(name));
-        match self.mount_for(registry, stub, method.as_ref(), place) {
-            Ok(mounted) => mounted,
-            Err(problem) => panic!("cannot mount {}: {}", problem.label, problem.text),
+        if let Err(problem) = stub.check(method.as_deref()) {
+            panic!("cannot mount {}: {problem}", stub.label(place));
         }
+        self.mount_for(registry, stub, method.as_ref(), place)
     }
 
     /// Mounts a stub until what this gives back is dropped, which also verifies that the stub got
@@ -147,23 +147,17 @@ impl MockServer {
         self.service.findings.clear();
     }
 
-    /// Mounts a stub for a method of the schema, or of none. What can never match is told.
+    /// Mounts a stub that [was checked](Stub::check), for a method of the schema, or of none.
     pub(super) fn mount_for(
         &self,
         registry: &Registry,
-        mut stub: Stub,
+        stub: Stub,
         method: Option<&Arc<Method>>,
         place: &Location<'_>,
-    ) -> Result<Arc<Mounted>, Unmountable> {
-        let checked = stub.check_counts();
-        let prepared = checked.and_then(|()| method.map_or(Ok(()), |method| stub.prepare(method)));
-        prepared.map_err(|text| Unmountable {
-            label: stub.label(place),
-            text,
-        })?;
+    ) -> Arc<Mounted> {
         let hashed = method.is_some() || self.service.schema.is_none();
         let method = method.map(|method| MethodName::full(method.full_name()));
-        Ok(registry.mount(stub, method, hashed, place))
+        registry.mount(stub, method, hashed, place)
     }
 
     #[track_caller]
@@ -178,10 +172,4 @@ impl MockServer {
             Ok(None) => None,
         }
     }
-}
-
-/// Why a stub cannot be mounted.
-pub(super) struct Unmountable {
-    label: String,
-    pub(super) text: String,
 }

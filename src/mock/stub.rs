@@ -203,7 +203,7 @@ impl Stub {
     }
 
     /// What is wrong with its counts.
-    pub(crate) fn check_counts(&self) -> Result<(), String> {
+    fn check_counts(&self) -> Result<(), String> {
         let limit = self.at_most.unwrap_or(u64::MAX);
         match self.times {
             Some(times) if !times.is_possible(limit) => Err(match self.at_most {
@@ -214,8 +214,14 @@ impl Stub {
         }
     }
 
+    /// Whether it can be mounted, for this method if that is known.
+    pub(crate) fn check(&mut self, method: Option<&Method>) -> Result<(), String> {
+        self.check_counts()?;
+        method.map_or(Ok(()), |method| self.prepare(method))
+    }
+
     /// Tells its matchers the method's types.
-    pub(crate) fn prepare(&mut self, method: &Method) -> Result<(), String> {
+    fn prepare(&mut self, method: &Method) -> Result<(), String> {
         let mut conditions = self.conditions.iter_mut();
         conditions.try_for_each(|condition| condition.prepare(method))
     }

@@ -93,8 +93,9 @@ impl MockServer {
             stub = stub.then(call.reply(shape));
         }
         let registry = &self.service.registry;
-        self.mount_for(registry, stub.from(origin), method, Location::caller())
-            .map_err(|problem| problem.text)?;
+        let mut stub = stub.from(origin);
+        stub.check(method.map(Arc::as_ref))?;
+        self.mount_for(registry, stub, method, Location::caller());
         Ok(())
     }
 }
