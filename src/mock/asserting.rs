@@ -84,8 +84,9 @@ impl MockServer {
         &'a self,
         holds: impl FnMut(&Journal) -> bool + Send + 'a,
     ) -> impl Future<Output = ()> + Send + 'a {
-        let (place, journal) = (Location::caller(), self.journal());
-        async move { journal.wait_until(holds, self.patience, place).await }
+        let place = Location::caller();
+        self.journal()
+            .wait_until(Box::new(holds), self.patience, place)
     }
 
     /// Waits for the first call that this method has not returned yet.

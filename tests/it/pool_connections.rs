@@ -9,7 +9,10 @@ use rpcplugin_testkit::{
     Client, ConnectionState, Fault, MockServer, Pool, Reply, Stub, json, mock::GoAway,
 };
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, sleep_until},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -421,11 +424,6 @@ async fn dropping_the_last_handle_and_lease_frees_everything() {
 /// A runtime ends and takes what runs on it along. The pool goes on on the next.
 #[test]
 fn a_pool_outlives_the_runtime_that_it_was_made_on() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let builder = builder.worker_threads(1).enable_all();
-        builder.build().expect("a runtime")
-    };
     let (servers, first, second) = (runtime(), runtime(), runtime());
     let server = servers.block_on(MockServer::start());
     answering(&server);
@@ -442,6 +440,57 @@ fn a_pool_outlives_the_runtime_that_it_was_made_on() {
         within(pool.close()).await;
         within(alone(&server)).await;
     });
+}
+
+/// Who waits on another runtime than the one that ends gets a lease nevertheless, or is told that there is none in time.
+#[test]
+fn nobody_waits_for_a_runtime_that_has_ended() {
+    for is_given_back in [true, false] {
+        let (servers, first, second) = (runtime(), runtime(), runtime());
+        let server = servers.block_on(MockServer::start());
+        answering(&server);
+        let limit = if is_given_back {
+            30 * SECOND
+        } else {
+            SECOND / 20
+        };
+        let (pool, lease) = first.block_on(async {
+            let pool = pooling(&server).size(1).max(1).exclusive();
+            let pool = within(pool.acquire_timeout(limit).connect());
+            let pool = pool.await.expect("a pool");
+            let lease = acquired(&pool).await;
+            (pool, lease)
+        });
+        let waiting = second.spawn({
+            let pool = pool.clone();
+            async move { pool.acquire().await }
+        });
+        second.block_on(async {
+            // It may have been told already.
+            until(|| pool.stats().waits == 1).await;
+            first.shutdown_background();
+            let kept = if is_given_back {
+                drop(lease);
+                None
+            } else {
+                Some(lease)
+            };
+            let answer = within(waiting).await.expect("no panic");
+            match answer {
+                Ok(lease) if is_given_back => drop(connection_of(&server, &lease).await),
+                Err(error) if !is_given_back => assert!(error.is_timeout(), "{error}"),
+                answer => panic!("given back: {is_given_back}; {answer:?}"),
+            }
+            drop(kept);
+            within(pool.close()).await;
+        });
+    }
+}
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    let builder = builder.worker_threads(1).enable_all();
+    builder.build().expect("a runtime")
 }
 
 #[test]

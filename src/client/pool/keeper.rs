@@ -18,51 +18,76 @@ use tokio::{
 };
 
 /// Keeps a pool until it is closed or dropped. It has no part in the pool's life: it holds a weak reference.
-pub(super) async fn keep(pool: Weak<Shared>, wake: Arc<Notify>) {
-    let mut closing = JoinSet::new();
-    let mut others = JoinSet::new();
-    for (id, state) in pool.upgrade().map_or_else(Vec::new, |pool| pool.members()) {
-        others.spawn(watch_one(Weak::clone(&pool), id, state));
+pub(super) struct Keeper {
+    pool: Weak<Shared>,
+    wake: Arc<Notify>,
+}
+
+impl Keeper {
+    pub(super) fn new(pool: &Arc<Shared>, wake: Arc<Notify>) -> Self {
+        let pool = Arc::downgrade(pool);
+        Self { pool, wake }
     }
-    loop {
-        let Some(chores) = pool.upgrade().map(|pool| chores(&pool)) else {
-            return;
-        };
-        if chores.standing == Standing::Cut {
-            // Who closes a connection and is dropped cuts what is in flight.
-            closing.shutdown().await;
-            for client in chores.close {
-                client.drain(Duration::ZERO).await;
+
+    pub(super) async fn keep(self) {
+        let mut closing = JoinSet::new();
+        let mut others = JoinSet::new();
+        for (id, state) in self
+            .pool
+            .upgrade()
+            .map_or_else(Vec::new, |pool| pool.members())
+        {
+            others.spawn(watch_one(Weak::clone(&self.pool), id, state));
+        }
+        loop {
+            let Some(chores) = self.pool.upgrade().map(|pool| chores(&pool)) else {
+                return;
+            };
+            if chores.standing == Standing::Cut {
+                // Who closes a connection and is dropped cuts what is in flight.
+                closing.shutdown().await;
+                for client in chores.close {
+                    client.drain(Duration::ZERO).await;
+                }
+            } else {
+                for client in chores.close {
+                    // Calls have deadlines of their own; closing the pool sets one for what has none.
+                    closing.spawn(async move { client.drain(Duration::MAX).await });
+                }
             }
-        } else {
-            for client in chores.close {
-                // Calls have deadlines of their own; closing the pool sets one for what has none.
-                closing.spawn(async move { client.drain(Duration::MAX).await });
+            if let Some(Dial { id, client, watch }) = chores.dial {
+                if watch {
+                    others.spawn(watch_one(Weak::clone(&self.pool), id, client.state()));
+                }
+                others.spawn(dial(Weak::clone(&self.pool), id, client));
+            }
+            if chores.standing != Standing::Open && chores.is_empty && closing.is_empty() {
+                if let Some(pool) = self.pool.upgrade() {
+                    pool.is_gone();
+                }
+                return;
+            }
+            let due = async {
+                match chores.until {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.wake.notified() => {}
+                Some(_) = closing.join_next() => {}
+                Some(_) = others.join_next() => {}
+                () = due => {}
             }
         }
-        if let Some(Dial { id, client, watch }) = chores.dial {
-            if watch {
-                others.spawn(watch_one(Weak::clone(&pool), id, client.state()));
-            }
-            others.spawn(dial(Weak::clone(&pool), id, client));
-        }
-        if chores.standing != Standing::Open && chores.is_empty && closing.is_empty() {
-            if let Some(pool) = pool.upgrade() {
-                pool.is_gone();
-            }
-            return;
-        }
-        let due = async {
-            match chores.until {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            () = wake.notified() => {}
-            Some(_) = closing.join_next() => {}
-            Some(_) = others.join_next() => {}
-            () = due => {}
+    }
+}
+
+/// Tells that there is no keeper, also when it did not come to its end.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.unkept();
         }
     }
 }

@@ -53,7 +53,7 @@ impl Pool {
     }
 
     pub(super) fn ensure_keeper(&self) {
-        self.shared.ensure_keeper();
+        drop(self.shared.kept());
     }
 
     /// A pool of connections to this address: an [`Address`], or a text or `SocketAddr` that is one.

@@ -4,21 +4,24 @@ use crate::address::Address;
 use crate::client::connection::ConnectionState;
 use crate::client::dial::connect_error;
 use crate::client::handle::Client;
-use crate::client::pool::keeper::keep;
+use crate::client::pool::keeper::Keeper;
 use crate::client::pool::lease::Lease;
 use crate::client::pool::member::{Member, Told};
-use crate::client::pool::queue::Ticket;
+use crate::client::pool::queue::{Place, Ticket};
 use crate::client::pool::slots::{Observed, Slots, Wanted};
-use crate::client::pool::state::{Chores, Standing, State};
+use crate::client::pool::state::{Answer, Chores, Granted, Standing, State, closed};
 use crate::client::pool::stats::PoolStats;
+use crate::client::pool::turn::Turn;
 use crate::error::{Error, Kind};
 use std::{
+    future::poll_fn,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, oneshot, watch},
-    task::AbortHandle,
+    sync::{Notify, watch},
     time::{Instant, timeout},
 };
 
@@ -62,63 +65,86 @@ impl Shared {
     }
 
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, Error> {
-        let (ticket, mut answer) = match self.ask()? {
-            Asked::Granted(lease) => return Ok(lease),
-            Asked::Waits(ticket, answer) => (ticket, answer),
-        };
-        // Dropped before the answer: whoever is cancelled leaves the queue, and a lease that came meanwhile goes back.
-        let place = Place {
-            shared: self,
-            ticket: Some(ticket),
-        };
-        let answer = match timeout(self.acquire_timeout, &mut answer).await {
-            Ok(answer) => {
-                place.served();
-                answer
-            }
-            Err(_) if place.leave() => return Err(self.timed_out()),
-            // Its turn had come in the same moment.
-            Err(_) => answer.await,
-        };
-        answer.unwrap_or_else(|_| Err(closed(&self.address)))
+        let mut turn = Turn::new(self);
+        poll_fn(|context| turn.poll(context.waker())).await
     }
 
     /// Takes a lease, or the last place in the queue.
-    fn ask(self: &Arc<Self>) -> Result<Asked, Error> {
-        let mut state = self.lock();
+    pub(super) fn ask(self: &Arc<Self>, waker: &Waker) -> Asked {
+        let mut state = self.kept();
         if state.standing != Standing::Open {
-            return Err(closed(&self.address));
+            return Asked::Answered(Err(closed(&self.address)));
         }
-        self.ensure_kept(&mut state);
-        if state.queue.is_empty() {
-            if let Some(lease) = self.grant(&mut state) {
-                return Ok(Asked::Granted(lease));
-            }
-            if let Some(error) = state.hopeless(Instant::now()) {
-                return Err(error);
-            }
+        if state.queue.is_empty()
+            && let Some(granted) = state.grant()
+        {
+            drop(state);
+            return Asked::Answered(Ok(self.lease(granted)));
         }
-        state.waits += 1;
-        let (waiter, answer) = oneshot::channel();
-        let ticket = state.queue.join(waiter);
-        self.settle(state);
-        Ok(Asked::Waits(ticket, answer))
+        let now = Instant::now();
+        if state.queue.is_empty()
+            && let Some(error) = state.hopeless(now)
+        {
+            return Asked::Answered(Err(error));
+        }
+        let until = now.checked_add(self.acquire_timeout);
+        let ticket = state.join(waker.clone(), until);
+        let has_chores = state.has_chores(now);
+        drop(state);
+        if has_chores {
+            self.wake.notify_one();
+        }
+        Asked::Waits(ticket)
     }
 
-    fn grant(self: &Arc<Self>, state: &mut State) -> Option<Lease> {
-        let (id, member) = state.slots.grant(Member::places)?;
-        Some(Lease::new(Arc::clone(self), id, member.client.clone()))
+    /// What came of a place in the queue, if anything did.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        waker: &Waker,
+    ) -> Poll<Result<Lease, Error>> {
+        let mut state = self.kept();
+        let over = match state.queue.waker(ticket) {
+            Some(last) if last.will_wake(waker) => None,
+            Some(last) => Some(mem::replace(last, waker.clone())),
+            None => {
+                let answer = state.queue.leave(ticket);
+                drop(state);
+                let answer = answer.and_then(|answer| self.taken(answer));
+                return answer.map_or(Poll::Pending, Poll::Ready);
+            }
+        };
+        drop(state);
+        drop(over);
+        Poll::Pending
+    }
+
+    /// Gives up a place in the queue. A lease that came to it goes to the next.
+    pub(super) fn leave(self: &Arc<Self>, ticket: Ticket) {
+        let left = self.lock().queue.leave(ticket);
+        drop(left.map(|left| self.taken(left)));
+    }
+
+    fn taken(self: &Arc<Self>, place: Place<Answer>) -> Option<Result<Lease, Error>> {
+        match place {
+            Place::Answered(answer) => Some(answer.map(|granted| self.lease(granted))),
+            Place::Waits { .. } | Place::Left => None,
+        }
+    }
+
+    fn lease(self: &Arc<Self>, Granted { id, client }: Granted) -> Lease {
+        Lease::new(Arc::clone(self), id, client)
     }
 
     pub(super) fn give_back(self: &Arc<Self>, id: u64) {
-        let mut state = self.lock();
-        let over = state.slots.give_back(id, Instant::now());
+        let (mut state, now) = (self.lock(), Instant::now());
+        let over = state.slots.give_back(id, now);
         state.close(over);
-        self.settle(state);
+        self.settle(state, now);
     }
 
     /// A dial has ended.
-    pub(super) fn dialled(self: &Arc<Self>, id: u64, connected: Result<(), Error>) {
+    pub(super) fn dialled(&self, id: u64, connected: Result<(), Error>) {
         let (now, dice) = (Instant::now(), fastrand::f64());
         let mut state = self.lock();
         match connected {
@@ -128,7 +154,7 @@ impl Shared {
                 let member = state.slots.member(id);
                 let is_ready = member.is_none_or(Member::is_ready);
                 if !is_ready {
-                    self.observe(&mut state, id, false);
+                    self.observe(&mut state, id, false, now);
                 }
             }
             Err(error) => {
@@ -139,29 +165,27 @@ impl Shared {
                 }
             }
         }
-        self.settle(state);
+        self.settle(state, now);
     }
 
     /// No dial could even begin.
-    pub(super) fn cannot_dial(self: &Arc<Self>, error: Error) {
-        let mut state = self.lock();
-        state.slots.cannot_dial(Instant::now(), fastrand::f64());
+    pub(super) fn cannot_dial(&self, error: Error) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.slots.cannot_dial(now, fastrand::f64());
         state.error = Some(error);
-        self.settle(state);
+        self.settle(state, now);
     }
 
     /// A connection is ready or not, by itself. `false`, when it is not the pool's any more.
-    pub(super) fn observed(self: &Arc<Self>, id: u64, ready: bool) -> bool {
-        let mut state = self.lock();
-        let is_ours = self.observe(&mut state, id, ready);
-        self.settle(state);
+    pub(super) fn observed(&self, id: u64, ready: bool) -> bool {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let is_ours = self.observe(&mut state, id, ready, now);
+        self.settle(state, now);
         is_ours
     }
 
-    fn observe(&self, state: &mut State, id: u64, ready: bool) -> bool {
-        let observed = state
-            .slots
-            .observe(id, ready, Instant::now(), fastrand::f64());
+    fn observe(&self, state: &mut State, id: u64, ready: bool, now: Instant) -> bool {
+        let observed = state.slots.observe(id, ready, now, fastrand::f64());
         match observed {
             Observed::Gone => return false,
             Observed::Lost { in_vain, close } => {
@@ -179,38 +203,20 @@ impl Shared {
         true
     }
 
-    /// Hands out what can be had to those who wait, and wakes the keeper if there is something for it. Nobody is told
-    /// anything before the lock is free: a lease that nobody takes comes straight back.
-    fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let now = Instant::now();
+    /// Answers those who wait, if there is something to tell them, and wakes the keeper if there is something for it. All
+    /// are woken when the lock is free.
+    fn settle(&self, mut state: MutexGuard<'_, State>, now: Instant) {
         // Mostly it is one, which takes no allocation.
         let (mut first, mut more) = (None, Vec::new());
-        let mut answers = |waiter, answer| match first {
-            None => first = Some((waiter, answer)),
-            Some(_) => more.push((waiter, answer)),
-        };
-        while !state.queue.is_empty() && state.standing == Standing::Open {
-            let answer = match self.grant(&mut state) {
-                Some(lease) => Ok(lease),
-                None => match state.hopeless(now) {
-                    Some(error) => Err(error),
-                    None => break,
-                },
-            };
-            if let Some(waiter) = state.queue.pop() {
-                answers(waiter, answer);
-            }
-        }
-        if state.standing != Standing::Open {
-            while let Some(waiter) = state.queue.pop() {
-                answers(waiter, Err(closed(&self.address)));
+        while let Some(waker) = state.next_answer(now, &self.address) {
+            match first {
+                None => first = Some(waker),
+                Some(_) => more.push(waker),
             }
         }
         let has_chores = state.has_chores(now);
         drop(state);
-        for (waiter, answer) in first.into_iter().chain(more) {
-            drop(waiter.send(answer));
-        }
+        first.into_iter().chain(more).for_each(Waker::wake);
         if has_chores {
             self.wake.notify_one();
         }
@@ -219,7 +225,7 @@ impl Shared {
     /// Takes no more callers, and returns when all connections are closed; those with leases are cut when the limit is over.
     pub(super) async fn close(self: &Arc<Self>, limit: Duration) {
         let mut gone = self.gone.subscribe();
-        self.ensure_keeper();
+        drop(self.kept());
         self.begin_to_close();
         if timeout(limit, gone.wait_for(|gone| *gone)).await.is_err() {
             self.lock().standing = Standing::Cut;
@@ -230,14 +236,14 @@ impl Shared {
         self.first.drain(Duration::ZERO).await;
     }
 
-    fn begin_to_close(self: &Arc<Self>) {
+    fn begin_to_close(&self) {
         let mut state = self.lock();
         if state.standing == Standing::Open {
             state.standing = Standing::Closed;
             let over = state.slots.retire_all();
             state.close(over);
         }
-        self.settle(state);
+        self.settle(state, Instant::now());
     }
 
     pub(super) fn is_gone(&self) {
@@ -249,11 +255,19 @@ impl Shared {
         self.lock().chores(now, another)
     }
 
-    /// Gives up what is over. Whether one more connection is wanted then.
+    /// Gives up what is over, and tells those whose patience is. Whether one more connection is wanted then.
     pub(super) fn retire(&self, now: Instant) -> bool {
         let mut state = self.lock();
         state.retire(now);
-        state.wanted(now) == Wanted::New
+        let mut late = Vec::new();
+        while state.queue.ends().is_some_and(|end| end <= now) {
+            let error = self.timed_out(&mut state);
+            late.extend(state.queue.answer(Err(error)));
+        }
+        let is_wanted = state.wanted(now) == Wanted::New;
+        drop(state);
+        late.into_iter().for_each(Waker::wake);
+        is_wanted
     }
 
     /// All that have to be watched, for a keeper that begins.
@@ -267,17 +281,26 @@ impl Shared {
         self.lock().stats()
     }
 
-    /// There is a keeper, also when the runtime of the last one has ended.
-    pub(super) fn ensure_keeper(self: &Arc<Self>) {
-        self.ensure_kept(&mut self.lock());
+    /// The state, with a keeper to act on it.
+    pub(super) fn kept(self: &Arc<Self>) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if state.is_kept || *self.gone.borrow() {
+            return state;
+        }
+        state.is_kept = true;
+        // A runtime that has ended drops it at once, which tells the pool.
+        drop(state);
+        tokio::spawn(Keeper::new(self, Arc::clone(&self.wake)).keep());
+        self.lock()
     }
 
-    fn ensure_kept(self: &Arc<Self>, state: &mut State) {
-        let is_finished = state.keeper.as_ref().is_none_or(AbortHandle::is_finished);
-        if is_finished && !*self.gone.borrow() {
-            let keeper = keep(Arc::downgrade(self), Arc::clone(&self.wake));
-            state.keeper = Some(tokio::spawn(keeper).abort_handle());
-        }
+    /// The keeper is no more, as when its runtime has ended. Whoever still waits has another one made.
+    pub(super) fn unkept(&self) {
+        let mut state = self.lock();
+        state.is_kept = false;
+        let wakers = state.queue.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// What a dial ended with that did not end.
@@ -285,8 +308,7 @@ impl Shared {
         connect_error(format!("the dial of {} was given up", self.address))
     }
 
-    fn timed_out(&self) -> Error {
-        let mut state = self.lock();
+    fn timed_out(&self, state: &mut State) -> Error {
         state.timeouts += 1;
         let stats = state.slots.stats();
         let (address, limit) = (&self.address, self.acquire_timeout);
@@ -312,42 +334,12 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(keeper) = self.lock().keeper.take() {
-            keeper.abort();
-        }
+        // The keeper sees that there is no pool any more.
+        self.wake.notify_one();
     }
 }
 
-enum Asked {
-    Granted(Lease),
-    Waits(Ticket, oneshot::Receiver<Result<Lease, Error>>),
-}
-
-/// A place in the queue that is given up when it drops.
-struct Place<'a> {
-    shared: &'a Shared,
-    ticket: Option<Ticket>,
-}
-
-impl Place<'_> {
-    /// `false`, when its turn had come.
-    fn leave(&self) -> bool {
-        let left = |ticket| self.shared.lock().queue.leave(ticket);
-        self.ticket.and_then(left).is_some()
-    }
-
-    /// Its turn has come.
-    fn served(mut self) {
-        self.ticket = None;
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-fn closed(address: &Address) -> Error {
-    Error::new(Kind::Closed, format!("the pool of {address} is closed"))
+pub(super) enum Asked {
+    Answered(Result<Lease, Error>),
+    Waits(Ticket),
 }

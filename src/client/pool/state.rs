@@ -1,30 +1,38 @@
 //! What a pool knows at one moment, and what follows from it.
 
+use crate::address::Address;
 use crate::client::handle::Client;
-use crate::client::pool::lease::Lease;
 use crate::client::pool::member::Member;
-use crate::client::pool::queue::Queue;
+use crate::client::pool::queue::{Queue, Ticket};
 use crate::client::pool::slots::{Slots, Wanted};
 use crate::client::pool::stats::PoolStats;
-use crate::error::Error;
-use tokio::{sync::oneshot, task::AbortHandle, time::Instant};
+use crate::error::{Error, Kind};
+use std::task::Waker;
+use tokio::time::Instant;
 
 pub(super) struct State {
     pub(super) slots: Slots<Member>,
-    pub(super) queue: Queue<Waiter>,
+    pub(super) queue: Queue<Answer>,
     pub(super) standing: Standing,
     /// What the keeper has to close.
     closing: Vec<Client>,
     /// By what the last dial failed.
     pub(super) error: Option<Error>,
-    pub(super) keeper: Option<AbortHandle>,
+    pub(super) is_kept: bool,
     /// Until when the keeper sleeps.
     due: Option<Instant>,
-    pub(super) waits: u64,
+    waits: u64,
     pub(super) timeouts: u64,
 }
 
-pub(super) type Waiter = oneshot::Sender<Result<Lease, Error>>;
+/// What those who wait are told.
+pub(super) type Answer = Result<Granted, Error>;
+
+/// A place on a connection, of which a lease can be made. (A lease itself would keep the pool that keeps it.)
+pub(super) struct Granted {
+    pub(super) id: u64,
+    pub(super) client: Client,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -60,11 +68,38 @@ impl State {
             standing: Standing::Open,
             closing: Vec::new(),
             error: None,
-            keeper: None,
+            is_kept: false,
             due: None,
             waits: 0,
             timeouts: 0,
         }
+    }
+
+    pub(super) fn grant(&mut self) -> Option<Granted> {
+        let (id, member) = self.slots.grant(Member::places)?;
+        let client = member.client.clone();
+        Some(Granted { id, client })
+    }
+
+    /// The last place in the queue.
+    pub(super) fn join(&mut self, waker: Waker, until: Option<Instant>) -> Ticket {
+        self.waits += 1;
+        self.queue.join(waker, until)
+    }
+
+    /// Answers who has waited longest, if there is something to tell. What comes back is to be woken.
+    pub(super) fn next_answer(&mut self, now: Instant, address: &Address) -> Option<Waker> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let answer = if self.standing != Standing::Open {
+            Err(closed(address))
+        } else if let Some(granted) = self.grant() {
+            Ok(granted)
+        } else {
+            Err(self.hopeless(now)?)
+        };
+        self.queue.answer(answer)
     }
 
     /// Gives up what is over.
@@ -79,7 +114,7 @@ impl State {
 
     /// What has to be done now, with a client for one more connection if one is wanted.
     pub(super) fn chores(&mut self, now: Instant, another: Option<Client>) -> Chores {
-        self.due = self.slots.next_due();
+        self.due = self.next_due();
         let dial = match self.wanted(now) {
             Wanted::Again(id) => self.slots.dial_again(id, now).map(|member| Dial {
                 id,
@@ -117,7 +152,13 @@ impl State {
         dials
             || self.standing != Standing::Open
             || !self.closing.is_empty()
-            || self.slots.next_due().is_some_and(is_earlier)
+            || self.next_due().is_some_and(is_earlier)
+    }
+
+    /// When something is over next: a connection, or somebody's patience.
+    fn next_due(&self) -> Option<Instant> {
+        let due = [self.slots.next_due(), self.queue.ends()];
+        due.into_iter().flatten().min()
     }
 
     pub(super) fn wanted(&self, now: Instant) -> Wanted {
@@ -147,4 +188,8 @@ impl State {
             ..self.slots.stats()
         }
     }
+}
+
+pub(super) fn closed(address: &Address) -> Error {
+    Error::new(Kind::Closed, format!("the pool of {address} is closed"))
 }

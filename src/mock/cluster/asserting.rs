@@ -92,8 +92,9 @@ impl MockCluster {
         &'a self,
         holds: impl FnMut(&Journal) -> bool + Send + 'a,
     ) -> impl Future<Output = ()> + Send + 'a {
-        let (place, journal) = (Location::caller(), self.journal());
-        async move { journal.wait_until(holds, self.patience, place).await }
+        let place = Location::caller();
+        self.journal()
+            .wait_until(Box::new(holds), self.patience, place)
     }
 
     /// Whether all is as expected, on all servers, as [`MockServer::verify`](crate::MockServer::verify) tells of one. Stubs that

@@ -44,16 +44,22 @@ impl Journal {
     }
 
     /// Comes back once it is as the closure wants it.
-    pub(crate) async fn wait_until(
-        &self,
-        mut holds: impl FnMut(&Self) -> bool,
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "what is said to be `Send` is not searched again for what is not, which in a generic function takes seconds"
+    )]
+    pub(crate) fn wait_until<'a>(
+        self,
+        mut holds: Box<dyn FnMut(&Self) -> bool + Send + 'a>,
         patience: Duration,
-        place: &Location<'_>,
-    ) {
-        let check = move || holds(self).then_some(());
-        let held = self.waited(patience, check).await;
-        held.unwrap_or_else(|listing| {
-            panic!("waited {patience:?} for the journal to be as expected at {place}{listing}")
-        });
+        place: &'a Location<'_>,
+    ) -> impl Future<Output = ()> + Send + 'a {
+        async move {
+            let check = || holds(&self).then_some(());
+            let held = self.waited(patience, check).await;
+            held.unwrap_or_else(|listing| {
+                panic!("waited {patience:?} for the journal to be as expected at {place}{listing}")
+            });
+        }
     }
 }
