@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::client::health_policy::Health;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Something that happened to an endpoint of a client.
@@ -112,26 +112,24 @@ impl Events {
     }
 }
 
-/// Where a client tells its events.
-#[derive(Debug)]
-pub(crate) struct EventLog(broadcast::Sender<ClientEvent>);
+/// Where a client tells its events. There is room for them from when somebody first listens: it is more than all the rest
+/// of a client takes.
+#[derive(Debug, Default)]
+pub(crate) struct EventLog(OnceLock<broadcast::Sender<ClientEvent>>);
 
 /// As many events wait for who reads them slowly.
 const KEPT: usize = 1024;
 
-impl Default for EventLog {
-    fn default() -> Self {
-        Self(broadcast::Sender::new(KEPT))
-    }
-}
-
 impl EventLog {
     pub(crate) fn tell(&self, event: ClientEvent) {
-        // It is no failure that nobody listens.
-        let _ = self.0.send(event);
+        if let Some(listeners) = self.0.get() {
+            // It is no failure that nobody listens any more.
+            let _ = listeners.send(event);
+        }
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        Events(self.0.subscribe())
+        let listeners = self.0.get_or_init(|| broadcast::Sender::new(KEPT));
+        Events(listeners.subscribe())
     }
 }

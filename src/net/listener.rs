@@ -160,12 +160,20 @@ fn tcp_socket(address: SocketAddr, listens: bool) -> io::Result<TcpSocket> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Elsewhere it would let others take the port.
-    #[cfg(unix)]
-    socket.set_reuseaddr(listens)?;
     #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos"))]
     socket.set_reuseport(true)?;
+    // Elsewhere it would let others take the port.
+    let reuses = listens && cfg!(unix);
+    // A free port is looked for faster without it (3 instead of 12 µs where some thousand connections ended of late). It is
+    // for those that come later, of which the last must have had it too.
+    let is_ephemeral = address.port() == 0;
+    if reuses && !is_ephemeral {
+        socket.set_reuseaddr(true)?;
+    }
     socket.bind(address)?;
+    if reuses && is_ephemeral {
+        socket.set_reuseaddr(true)?;
+    }
     Ok(socket)
 }
 

@@ -75,7 +75,7 @@ impl Authority {
         let name = format!("rpcplugin-testkit authority {:08x}", fastrand::u32(..));
         let params = params(&Template::new(name, Usage::Authority))?;
         let signed = params.self_signed(&key).map_err(unsigned)?;
-        let certificate = Certificate::from_der(signed.der().to_vec())?;
+        let certificate = Certificate::unread(signed.der().clone());
         Ok(Self(Arc::new(Inner {
             issuer: Issuer::new(params, key),
             algorithm,
@@ -212,7 +212,7 @@ impl Authority {
         let key = self.0.algorithm.generate()?;
         let params = params(template)?;
         let signed = params.signed_by(&key, &self.0.issuer).map_err(unsigned)?;
-        Ok((params, key, Certificate::from_der(signed.der().to_vec())?))
+        Ok((params, key, Certificate::unread(signed.der().clone())))
     }
 
     /// Its own certificate.
@@ -254,7 +254,7 @@ impl Identity {
         let key = algorithm.generate()?;
         let signed = params(&template)?.self_signed(&key).map_err(unsigned)?;
         let chain = vec![signed.der().clone()];
-        let certificate = Certificate::from_der(chain[0].to_vec())?;
+        let certificate = Certificate::unread(chain[0].clone());
         Ok(Self::minted(
             certificate.clone(),
             chain,

@@ -5,7 +5,12 @@ use crate::tls::pem::Pem;
 use crate::tls::provider;
 use crate::tls::x509::{Name, Parsed};
 use rustls::pki_types::CertificateDer;
-use std::{fmt, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 use time::{OffsetDateTime, PrimitiveDateTime};
 use yasna::models::ObjectIdentifier;
 
@@ -27,6 +32,11 @@ pub struct Certificate(Arc<Inner>);
 
 struct Inner {
     der: CertificateDer<'static>,
+    said: OnceLock<Said>,
+}
+
+/// What it says, read when somebody asks first.
+struct Said {
     subject: String,
     issuer: String,
     common_name: Option<String>,
@@ -47,14 +57,7 @@ impl Certificate {
     ///
     /// When the bytes are no X.509 certificate.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, Error> {
-        let der = CertificateDer::from(der.into());
-        match Parsed::read(&der) {
-            Ok(parsed) => Ok(Self(Arc::new(Inner::of(parsed, der)))),
-            Err(error) => {
-                let text = format!("{} bytes are no X.509 certificate", der.len());
-                Err(Error::new(Kind::Config, text).caused_by(error))
-            }
-        }
+        Self::unread(CertificateDer::from(der.into())).checked()
     }
 
     /// Reads the first certificate of a PEM text.
@@ -79,58 +82,68 @@ impl Certificate {
 
     /// What a peer presented. One that cannot be read has no names.
     pub(crate) fn presented(der: &CertificateDer<'_>) -> Self {
-        Self::from_der(der.to_vec()).unwrap_or_else(|_| {
-            Self(Arc::new(Inner {
-                der: der.clone().into_owned(),
-                subject: "(an unreadable certificate)".to_owned(),
-                issuer: String::new(),
-                common_name: None,
-                serial: String::new(),
-                names: Vec::new(),
-                not_before: PrimitiveDateTime::MAX.assume_utc(),
-                not_after: PrimitiveDateTime::MAX.assume_utc(),
-                is_authority: false,
-                usages: Vec::new(),
-                key: Vec::new(),
-            }))
-        })
+        Self::unread(der.clone().into_owned())
+    }
+
+    /// One that is read when somebody asks what it says.
+    pub(super) fn unread(der: CertificateDer<'static>) -> Self {
+        let said = OnceLock::new();
+        Self(Arc::new(Inner { der, said }))
+    }
+
+    /// Itself, if it can be read.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        if self.0.said.get().is_none() {
+            let parsed = Parsed::read(self.der()).map_err(|error| {
+                let text = format!("{} bytes are no X.509 certificate", self.der().len());
+                Error::new(Kind::Config, text).caused_by(error)
+            })?;
+            // Somebody else may have read it by now.
+            let _ = self.0.said.set(Said::of(parsed));
+        }
+        Ok(self)
+    }
+
+    fn said(&self) -> &Said {
+        let read = || Parsed::read(self.der()).map_or_else(|_| Said::nothing(), Said::of);
+        self.0.said.get_or_init(read)
     }
 
     /// The distinguished name of its subject, as [RFC 4514](https://www.rfc-editor.org/rfc/rfc4514) writes it:
     /// `CN=worker-1,O=Example`. It may be empty.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        &self.said().subject
     }
 
     /// The distinguished name of whoever signed it.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        &self.said().issuer
     }
 
     /// The first common name of the subject.
     #[must_use]
     pub fn common_name(&self) -> Option<&str> {
-        self.0.common_name.as_deref()
+        self.said().common_name.as_deref()
     }
 
     /// The serial number, in hexadecimal, as `openssl x509 -serial` prints it.
     #[must_use]
     pub fn serial(&self) -> &str {
-        &self.0.serial
+        &self.said().serial
     }
 
     /// All its alternative names (SANs): DNS names, IP addresses, URIs, mail addresses.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.0.names.iter().map(Name::to_string).collect()
+        self.said().names.iter().map(Name::to_string).collect()
     }
 
     /// The DNS names among them.
     #[must_use]
     pub fn dns_names(&self) -> Vec<&str> {
-        let dns = self.0.names.iter().filter_map(|name| match name {
+        let dns = self.said().names.iter().filter_map(|name| match name {
             Name::Dns(name) => Some(name.as_str()),
             _ => None,
         });
@@ -140,7 +153,7 @@ impl Certificate {
     /// The IP addresses among them.
     #[must_use]
     pub fn ip_addresses(&self) -> Vec<IpAddr> {
-        let ips = self.0.names.iter().filter_map(|name| match name {
+        let ips = self.said().names.iter().filter_map(|name| match name {
             Name::Ip(ip) => Some(*ip),
             _ => None,
         });
@@ -150,7 +163,7 @@ impl Certificate {
     /// The URIs among them, such as a [SPIFFE](https://spiffe.io/docs/latest/spiffe-about/spiffe-concepts/) ID.
     #[must_use]
     pub fn uris(&self) -> Vec<&str> {
-        let uris = self.0.names.iter().filter_map(|name| match name {
+        let uris = self.said().names.iter().filter_map(|name| match name {
             Name::Uri(uri) => Some(uri.as_str()),
             _ => None,
         });
@@ -160,26 +173,26 @@ impl Certificate {
     /// Whether this is its common name, or one of its alternative names. Nothing is a wildcard.
     #[must_use]
     pub fn has_name(&self, name: &str) -> bool {
-        let alternative = || self.0.names.iter().any(|other| other.is(name));
+        let alternative = || self.said().names.iter().any(|other| other.is(name));
         self.common_name() == Some(name) || alternative()
     }
 
     /// From when on it is valid.
     #[must_use]
     pub fn not_before(&self) -> SystemTime {
-        self.0.not_before.into()
+        self.said().not_before.into()
     }
 
     /// Until when it is valid.
     #[must_use]
     pub fn not_after(&self) -> SystemTime {
-        self.0.not_after.into()
+        self.said().not_after.into()
     }
 
     /// Whether it may sign others (basic constraint `CA:TRUE`).
     #[must_use]
     pub fn is_authority(&self) -> bool {
-        self.0.is_authority
+        self.said().is_authority
     }
 
     /// Its bytes.
@@ -196,7 +209,7 @@ impl Certificate {
 
     /// Whether this build's TLS can tell who has its key.
     pub(crate) fn can_be_verified(&self) -> bool {
-        provider::knows_key(&self.0.key)
+        provider::knows_key(&self.said().key)
     }
 
     pub(super) fn raw(&self) -> &CertificateDer<'static> {
@@ -210,7 +223,7 @@ impl Certificate {
 
     /// Its dates, as they are told: `2026-11-22T10:00:00Z`.
     pub(super) fn validity(&self) -> (String, String) {
-        (iso(self.0.not_before), iso(self.0.not_after))
+        (iso(self.said().not_before), iso(self.said().not_after))
     }
 
     /// What its key may be used for, in words. Empty, when it says nothing.
@@ -222,7 +235,7 @@ impl Certificate {
             "1.3.6.1.5.5.7.3.4" => "mail protection".to_owned(),
             other => other.to_owned(),
         };
-        let names: Vec<_> = self.0.usages.iter().map(name).collect();
+        let names: Vec<_> = self.said().usages.iter().map(name).collect();
         names.join(", ")
     }
 }
@@ -240,10 +253,9 @@ fn iso(time: OffsetDateTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-impl Inner {
-    fn of(parsed: Parsed, der: CertificateDer<'static>) -> Self {
+impl Said {
+    fn of(parsed: Parsed) -> Self {
         Self {
-            der,
             subject: parsed.subject.to_string(),
             issuer: parsed.issuer.to_string(),
             common_name: parsed.subject.common_name(),
@@ -254,6 +266,22 @@ impl Inner {
             is_authority: parsed.is_authority,
             usages: parsed.usages,
             key: parsed.key,
+        }
+    }
+
+    /// By one that cannot be read.
+    fn nothing() -> Self {
+        Self {
+            subject: "(an unreadable certificate)".to_owned(),
+            issuer: String::new(),
+            common_name: None,
+            serial: String::new(),
+            names: Vec::new(),
+            not_before: PrimitiveDateTime::MAX.assume_utc(),
+            not_after: PrimitiveDateTime::MAX.assume_utc(),
+            is_authority: false,
+            usages: Vec::new(),
+            key: Vec::new(),
         }
     }
 }
@@ -275,7 +303,7 @@ impl Eq for Certificate {}
 /// Its subject, or its first name when it has none.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.subject(), self.0.names.first()) {
+        match (self.subject(), self.said().names.first()) {
             ("", Some(name)) => write!(f, "{name}"),
             ("", None) => f.write_str("(no subject)"),
             (subject, _) => f.write_str(subject),

@@ -94,13 +94,14 @@ impl Identity {
         let key = key
             .private_key()
             .map_err(|problem| malformed("the private key", &problem))?;
-        let read = |der: Option<&CertificateDer<'_>>| {
-            Certificate::from_der(der.map_or_else(Vec::new, |der| der.to_vec()))
-        };
-        let certificate = read(chain.first())?;
-        let root = match &chain[..] {
-            [] | [_] => certificate.clone(),
-            [.., last] => read(Some(last))?,
+        let unread = |der: &CertificateDer<'static>| Certificate::unread(der.clone());
+        let (certificate, root) = match &chain[..] {
+            [] => return Err(malformed("the certificate chain", "it is empty")),
+            [only] => {
+                let only = unread(only);
+                (only.clone(), only)
+            }
+            [first, .., last] => (unread(first), unread(last)),
         };
         let identity = Self::minted(certificate, chain, root, key);
         let certified = match identity.0.certify() {
@@ -112,10 +113,13 @@ impl Identity {
             }
         };
         match certified.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(()) => Ok(identity),
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
+                identity.certificate().clone().checked()?;
                 Ok(identity)
             }
             Err(error) => {
+                identity.certificate().clone().checked()?;
                 if !matches!(error, rustls::Error::InconsistentKeys(_)) {
                     let problem = format!("{} cannot be used: {error}", identity.certificate());
                     return Err(malformed("the certificate chain", &problem));

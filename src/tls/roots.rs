@@ -40,16 +40,18 @@ impl Roots {
     }
 
     pub(crate) fn load(&self) -> Result<Vec<Certificate>, Error> {
+        let certificates = self.unread()?.into_iter();
+        certificates.map(Certificate::checked).collect()
+    }
+
+    /// All certificates, whether they can be read or not.
+    pub(super) fn unread(&self) -> Result<Vec<Certificate>, Error> {
         let decoded = |pem: &Pem, origin: &str| {
-            let unusable = |problem| {
+            let certificates = pem.certificates().map_err(|problem| {
                 let text = format!("{origin} is of no use as roots: {problem}");
                 Error::new(Kind::Config, text)
-            };
-            let decoded = pem.certificates().map_err(unusable)?;
-            let decoded = decoded
-                .iter()
-                .map(|der| Certificate::from_der(der.to_vec()));
-            decoded.collect()
+            })?;
+            Ok(certificates.into_iter().map(Certificate::unread).collect())
         };
         match &self.0 {
             Source::Authority(authority) => Ok(vec![authority.certificate().clone()]),

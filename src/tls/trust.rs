@@ -24,8 +24,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     roots: Arc<RootCertStore>,
-    /// The roots' subjects.
-    names: Vec<String>,
+    /// What the roots are made of: these, and so many of this machine.
+    named: Vec<Certificate>,
+    system: usize,
     /// Accepted whoever signed them, whatever names, dates and usage they have.
     pinned: Vec<Certificate>,
     is_anyone: bool,
@@ -39,23 +40,21 @@ impl Trust {
         system: Vec<CertificateDer<'static>>,
     ) -> Result<Self, Error> {
         let mut store = RootCertStore::empty();
-        let mut names = Vec::new();
-        for root in roots.iter().map(Roots::load) {
-            for root in root? {
-                store.add(root.raw().clone()).map_err(|error| {
-                    let text = format!("{root} cannot be a root");
-                    Error::new(Kind::Config, text).caused_by(error)
-                })?;
-                names.push(root.to_string());
+        let mut named = Vec::new();
+        for roots in roots.iter().map(Roots::unread) {
+            for root in roots? {
+                if let Err(error) = store.add(root.raw().clone()) {
+                    let text = format!("{} cannot be a root", root.checked()?);
+                    return Err(Error::new(Kind::Config, text).caused_by(error));
+                }
+                named.push(root);
             }
         }
-        let (added, _) = store.add_parsable_certificates(system);
-        if added > 0 {
-            names.push(format!("any of {added} system roots"));
-        }
+        let (system, _) = store.add_parsable_certificates(system);
         Ok(Self {
             roots: Arc::new(store),
-            names,
+            named,
+            system,
             pinned: pinned.to_vec(),
             is_anyone: false,
         })
@@ -65,7 +64,8 @@ impl Trust {
     pub(crate) fn anyone() -> Self {
         Self {
             roots: Arc::new(RootCertStore::empty()),
-            names: Vec::new(),
+            named: Vec::new(),
+            system: 0,
             pinned: Vec::new(),
             is_anyone: true,
         }
@@ -99,10 +99,14 @@ impl Trust {
         error: rustls::Error,
     ) -> rustls::Error {
         let certificate = Certificate::presented(presented);
+        let mut trusted: Vec<_> = self.named.iter().map(Certificate::to_string).collect();
+        if self.system > 0 {
+            trusted.push(format!("any of {} system roots", self.system));
+        }
         let examined = Examined {
             certificate: &certificate,
             looked,
-            trusted: &self.names,
+            trusted: &trusted,
             pinned: &self.pinned,
         };
         refusals.note(examined.refusal(&error));
