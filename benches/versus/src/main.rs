@@ -13,6 +13,7 @@ mod echo;
 mod load;
 mod measures;
 mod plot;
+mod ports;
 mod quartiles;
 mod report;
 mod rounds;

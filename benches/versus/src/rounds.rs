@@ -146,9 +146,18 @@ impl Compared {
 }
 
 /// Measures how long something takes, over and over, for one block: the median in microseconds.
-pub fn median_micros(block: Duration, mut something: impl FnMut() -> Duration) -> f64 {
+pub fn median_micros(block: Duration, something: impl FnMut() -> Duration) -> f64 {
+    median_micros_of(usize::MAX, block, something)
+}
+
+/// The same of so many at most.
+pub fn median_micros_of(
+    most: usize,
+    block: Duration,
+    mut something: impl FnMut() -> Duration,
+) -> f64 {
     let (mut taken, mut micros) = (Duration::ZERO, Vec::new());
-    while taken < block {
+    while taken < block && micros.len() < most {
         let once = something();
         taken += once;
         micros.push(once.as_secs_f64() * 1e6);

@@ -2,6 +2,7 @@
 
 use crate::contestants::{Bare, mocktail, serve, wiremock};
 use crate::echo::{reply_to, request};
+use crate::ports;
 use crate::report::{Report, Target};
 use crate::rounds::{Contestant, Plan, compare};
 use crate::stage::Stage;
@@ -19,6 +20,7 @@ const FEW: usize = 20;
 
 /// Started and dropped; what is left; what a thousand weigh.
 pub fn fleet(plan: &Plan) -> Vec<Report> {
+    ports::rested();
     let stage = Stage::current_thread();
     let contestants = vec![
         Contestant::new("tonic", || turn(&stage, async || drop(serve(Bare).await))),

@@ -3,6 +3,7 @@
 use crate::contestants::{Bare, Serving, serve_by};
 use crate::echo::{reply_to, request};
 use crate::load::{Caller, Say};
+use crate::ports;
 use crate::report::{Report, Target};
 use crate::rounds::{Contestant, Plan, compare, median_micros};
 use crate::stage::Stage;
@@ -76,6 +77,7 @@ fn by_rcgen() -> Pems {
 
 /// Config, connect and first call, by PEM that is there.
 pub fn call(plan: &Plan) -> Vec<Report> {
+    ports::rested();
     let stage = Stage::current_thread();
     let pems = by_us();
     let theirs = stage.set_up(tonic_server(&pems));
