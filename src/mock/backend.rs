@@ -214,7 +214,7 @@ impl Tap {
         splitter.push(data);
         loop {
             match splitter.next() {
-                Ok(Some(message)) => self.call.record_reply(message, splitter.was_compressed()),
+                Ok(Some(message)) => self.call.record_relayed(message, splitter.was_compressed()),
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(call = %self.call, %error, "replies pass unrecorded");

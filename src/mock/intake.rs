@@ -104,26 +104,31 @@ impl Intake<'_> {
         let opaque = || Target::Opaque(path.to_owned());
         if let Some(method) = self.schema.and_then(|schema| schema.method_at(path)) {
             let target = Target::Typed(Arc::clone(method));
-            return (Call::new(target, arrived), Ok(None));
+            return (self.log.call(target, arrived), Ok(None));
         }
         let Some(shape) = schemaless::shape(path).filter(|_| self.schema.is_none()) else {
-            return (Call::new(opaque(), arrived), Ok(None));
+            return (self.log.call(opaque(), arrived), Ok(None));
         };
         let first = match reader.next().await {
             Ok(Some(first)) => first,
             Ok(None) => {
                 let refused = Status::internal(format!("no request message in a {shape} call"));
                 return (
-                    Call::new(opaque(), arrived),
+                    self.log.call(opaque(), arrived),
                     Err(Refused::With(Box::new(refused))),
                 );
             }
-            Err(error) => return (Call::new(opaque(), arrived), Err(Refused::Broken(error))),
+            Err(error) => {
+                return (
+                    self.log.call(opaque(), arrived),
+                    Err(Refused::Broken(error)),
+                );
+            }
         };
         match CallRequest::decode(first.clone()) {
             Ok(request) => {
                 let method = request.method;
-                let call = Call::new(Target::Schemaless { method, shape }, arrived);
+                let call = self.log.call(Target::Schemaless { method, shape }, arrived);
                 // A stream may be opened by a message that only names the method.
                 let opening = shape.streams_requests() && request.args.is_none();
                 if opening {
@@ -132,7 +137,7 @@ impl Intake<'_> {
                 (call, Ok(Some(first).filter(|_| !opening)))
             }
             Err(error) => {
-                let call = Call::new(opaque(), arrived);
+                let call = self.log.call(opaque(), arrived);
                 call.record_request(first, reader.was_compressed());
                 let text = format!("the request is not a valid rpcplugin.v1.CallRequest: {error}");
                 (call, Err(Refused::With(Box::new(Status::internal(text)))))

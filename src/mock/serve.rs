@@ -162,7 +162,7 @@ impl Service {
             line,
             ..
         } = opened;
-        let call = Call::new(builtin_target(&path), arrived);
+        let call = self.log.call(builtin_target(&path), arrived);
         self.log.add(call.clone());
         let _in_flight = InFlight(call.clone());
         let admitted = self.auth.as_ref().map_or(Ok(()), |auth| auth.admit(&call));

@@ -2,9 +2,9 @@
 
 use crate::address::Address;
 use crate::error::{Error, Kind};
+use crate::mock::journal::block::Kept;
 use crate::mock::journal::message::RecordedMessage;
 use crate::mock::journal::outcome::Outcome;
-use crate::mock::journal::record::Record;
 use crate::mock::journal::target::Target;
 use crate::schema::{MethodName, Shape, schemaless};
 use crate::tls::Certificate;
@@ -33,7 +33,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Call(pub(super) Arc<Record>);
+pub struct Call(pub(super) Kept);
 
 /// What was called.
 impl Call {

@@ -1,7 +1,10 @@
 //! The messages of one direction of a call.
 
-use bytes::Bytes;
-use std::{mem, slice};
+use bytes::{Bytes, BytesMut};
+use std::{
+    mem, slice,
+    sync::{Mutex, PoisonError},
+};
 use tokio::time::Instant;
 
 /// A message, and when it came or went.
@@ -17,7 +20,7 @@ impl Stored {
     pub(super) fn now(bytes: Bytes, compressed: bool) -> Self {
         Self {
             at: Instant::now(),
-            bytes: owned(bytes),
+            bytes,
             compressed,
         }
     }
@@ -53,15 +56,29 @@ impl Messages {
     }
 }
 
+/// Where small messages are kept, many in one block: each in a piece of memory of its own would stand in the way of all that
+/// comes and goes with the calls.
+#[derive(Debug, Default)]
+pub(super) struct Pages(Mutex<BytesMut>);
+
 /// A message up to this size is copied.
 const SMALL: usize = 256;
 
-/// A small message, without the buffer that it was read into: it would keep whatever else is in there.
-fn owned(bytes: Bytes) -> Bytes {
-    if bytes.len() <= SMALL && !bytes.is_empty() {
-        Bytes::copy_from_slice(&bytes)
-    } else {
-        bytes
+/// A message that is held keeps its page.
+const PAGE: usize = 16 * 1024;
+
+impl Pages {
+    /// A small message, without the buffer that it was read into: it would keep whatever else is in there.
+    pub(super) fn keep(&self, bytes: Bytes) -> Bytes {
+        if bytes.len() > SMALL || bytes.is_empty() {
+            return bytes;
+        }
+        let mut page = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if page.capacity() < bytes.len() {
+            *page = BytesMut::with_capacity(PAGE);
+        }
+        page.extend_from_slice(&bytes);
+        page.split().freeze()
     }
 }
 
@@ -81,11 +98,24 @@ mod tests {
 
     #[test]
     fn a_small_message_keeps_nothing_else_of_what_was_read_with_it() {
-        let read = Bytes::from(vec![7; 8192]);
-        let small = Stored::now(read.slice(100..200), false);
-        let large = Stored::now(read.slice(100..400), false);
-        assert_eq!(small.bytes, read[100..200]);
-        assert_ne!(small.bytes.as_ptr(), read[100..].as_ptr());
-        assert_eq!(large.bytes.as_ptr(), read[100..].as_ptr(), "not copied");
+        let (pages, read) = (Pages::default(), Bytes::from(vec![7; 8192]));
+        let small = pages.keep(read.slice(100..200));
+        let large = pages.keep(read.slice(100..400));
+        assert_eq!(small, read[100..200]);
+        assert_ne!(small.as_ptr(), read[100..].as_ptr());
+        assert_eq!(large.as_ptr(), read[100..].as_ptr(), "not copied");
+    }
+
+    #[test]
+    fn small_messages_stand_side_by_side_and_a_full_page_is_followed_by_another() {
+        let pages = Pages::default();
+        let message = |number: u8| Bytes::from(vec![number; 200]);
+        let kept: Vec<_> = (0..100).map(|number| pages.keep(message(number))).collect();
+        for (number, kept) in (0..).zip(&kept) {
+            assert_eq!(*kept, message(number));
+        }
+        let follows = |pair: &&[Bytes]| pair[1].as_ptr() == pair[0].as_ptr_range().end;
+        // One page is full after some eighty of them.
+        assert_eq!(kept.windows(2).filter(follows).count(), 98);
     }
 }

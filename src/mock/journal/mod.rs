@@ -13,6 +13,7 @@
 //! - `logs`: the calls of one server, or those of several in order.
 //! - `view`: [`Journal`], which tests narrow and read; `waiting`: waiting for it to be as they want.
 
+mod block;
 mod call;
 mod compare;
 mod index;

@@ -1,6 +1,7 @@
 //! What is known of a call, and writing it down.
 
 use crate::error::{Error, Kind};
+use crate::mock::journal::block::Blocks;
 use crate::mock::journal::call::Call;
 use crate::mock::journal::messages::{Messages, Stored};
 use crate::mock::journal::outcome::Outcome;
@@ -58,6 +59,14 @@ struct Rare {
 /// What was told first.
 type Deferred = Option<(Outcome, Option<Box<Status>>)>;
 
+impl Record {
+    /// Lets go of all that takes memory of its own and is the call's alone: nobody can ask for it any more.
+    pub(super) fn forget(&self) {
+        let progress = self.progress.lock();
+        *progress.unwrap_or_else(PoisonError::into_inner) = Progress::default();
+    }
+}
+
 /// Where a record is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
@@ -111,7 +120,7 @@ impl Progress {
 
 /// Recording.
 impl Call {
-    pub(crate) fn new(target: Target, arrived: Arrived) -> Self {
+    pub(super) fn new(target: Target, arrived: Arrived, blocks: &Blocks) -> Self {
         let headers = match Arc::strong_count(&arrived.metadata) {
             // The connection keeps the last ones.
             1 | 2 => arrived.metadata.len() * ENTRY,
@@ -119,7 +128,7 @@ impl Call {
         };
         let size = RECORD + headers;
         let shared = Arc::clone(&arrived.connection.shared);
-        let call = Self(Arc::new(Record {
+        let call = Self(blocks.keep(Record {
             target,
             arrived,
             progress: Mutex::new(Progress {
@@ -156,10 +165,19 @@ impl Call {
         self.0.arrived.builtin
     }
 
+    /// Of a message that was read.
     pub(crate) fn record_request(&self, bytes: Bytes, compressed: bool) {
+        let bytes = self.0.arrived.connection.shared.pages.keep(bytes);
         self.keep(bytes, compressed, |progress| &mut progress.requests);
     }
 
+    /// Of one that was read from somebody else.
+    pub(crate) fn record_relayed(&self, bytes: Bytes, compressed: bool) {
+        let bytes = self.0.arrived.connection.shared.pages.keep(bytes);
+        self.record_reply(bytes, compressed);
+    }
+
+    /// Of one that was made here: its memory holds nothing else.
     pub(crate) fn record_reply(&self, bytes: Bytes, compressed: bool) {
         self.keep(bytes, compressed, |progress| &mut progress.replies);
     }
@@ -301,7 +319,7 @@ impl Call {
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0.is_same(&other.0)
     }
 
     /// What a reset by the client at this moment means.
@@ -373,16 +391,5 @@ impl fmt::Debug for Record {
         f.debug_struct("Record")
             .field("target", &self.target)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod size {
-    use crate::mock::journal::record::Record;
-
-    /// A test records thousands of them, and a load test millions.
-    #[test]
-    fn a_record_is_small() {
-        assert!(size_of::<Record>() <= 320, "{}", size_of::<Record>());
     }
 }

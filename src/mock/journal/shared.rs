@@ -1,5 +1,6 @@
 //! What all records of one journal share.
 
+use crate::mock::journal::messages::Pages;
 use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::store::Log;
 use std::sync::{
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     /// negative.
     bytes: AtomicI64,
     limit: usize,
+    pub(super) pages: Pages,
     log: Weak<Log>,
 }
 
@@ -33,6 +35,7 @@ impl Shared {
             redaction,
             bytes: AtomicI64::new(0),
             limit,
+            pages: Pages::default(),
             log,
         }
     }

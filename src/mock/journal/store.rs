@@ -1,10 +1,12 @@
 //! All calls in order, as many as there is room for.
 
+use crate::mock::journal::block::Blocks;
 use crate::mock::journal::call::Call;
 use crate::mock::journal::index::Index;
 use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::refused::RefusedConnection;
 use crate::mock::journal::shared::Shared;
+use crate::mock::journal::target::{Arrived, Target};
 use crate::schema::MethodName;
 use std::{
     collections::VecDeque,
@@ -22,6 +24,7 @@ use tokio::{sync::Notify, task::yield_now};
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: Mutex<Entries>,
+    blocks: Blocks,
     pub(crate) shared: Arc<Shared>,
     /// Calls that began, while it is not known what serves them.
     arriving: Mutex<Vec<Call>>,
@@ -110,10 +113,16 @@ impl Log {
     pub(crate) fn new(limit: usize, redaction: Redaction, news: Arc<Notify>) -> Arc<Self> {
         Arc::new_cyclic(|log| Self {
             entries: Mutex::default(),
+            blocks: Blocks::default(),
             shared: Arc::new(Shared::new(limit, redaction, news, Weak::clone(log))),
             arriving: Mutex::default(),
             nameless: AtomicUsize::new(0),
         })
+    }
+
+    /// A call that is not in the journal yet.
+    pub(crate) fn call(&self, target: Target, arrived: Arrived) -> Call {
+        Call::new(target, arrived, &self.blocks)
     }
 
     /// Counts a call that begins.
