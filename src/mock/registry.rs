@@ -85,10 +85,14 @@ struct Candidates {
 impl Candidates {
     /// Those that this call's request does not rule out, in order.
     fn in_order<'a>(&'a self, call: &'a Call) -> impl Iterator<Item = &'a Arc<Mounted>> {
-        let hashed = !self.named.by_request.is_empty() || !self.any.by_request.is_empty();
-        let hash = hashed.then(|| request_hash(call));
+        // One request that is wanted is compared sooner than hashed.
+        let many = self.named.by_request.len() + self.any.by_request.len() > 1;
+        let hash = many.then(|| request_hash(call));
         let keyed = |bucket: &'a Bucket| {
-            let keyed = hash.and_then(|hash| bucket.by_request.get(&hash));
+            let keyed = match hash {
+                Some(hash) => bucket.by_request.get(&hash),
+                None => bucket.by_request.values().next(),
+            };
             keyed.map_or(&[] as &[_], Vec::as_slice)
         };
         let (named, any) = (&*self.named, &*self.any);

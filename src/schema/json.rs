@@ -240,30 +240,34 @@ fn same_number(left: &Number, right: &Number) -> bool {
 /// A hash that [`same`] values have in common.
 pub(crate) fn hash(json: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
+    feed(json, &mut hasher);
+    hasher.finish()
+}
+
+fn feed(json: &Value, hasher: &mut DefaultHasher) {
     match json {
-        Value::Null => 0_u8.hash(&mut hasher),
-        Value::Bool(value) => value.hash(&mut hasher),
+        Value::Null => 0_u8.hash(hasher),
+        Value::Bool(value) => value.hash(hasher),
         // Numbers are the same by value, so an integer is hashed as the double next to it; and there is one zero.
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or_default();
             let number = if number == 0.0 { 0.0 } else { number };
-            number.to_bits().hash(&mut hasher);
+            number.to_bits().hash(hasher);
         }
-        Value::String(text) => text.hash(&mut hasher),
+        Value::String(text) => text.hash(hasher),
         Value::Array(values) => {
-            for value in values {
-                hash(value).hash(&mut hasher);
-            }
+            values.len().hash(hasher);
+            values.iter().for_each(|value| feed(value, hasher));
         }
         // In whatever order they stand.
         Value::Object(fields) => {
             let sum = fields.iter().fold(0_u64, |sum, (name, value)| {
                 let mut hasher = DefaultHasher::new();
-                (name, hash(value)).hash(&mut hasher);
+                name.hash(&mut hasher);
+                feed(value, &mut hasher);
                 sum.wrapping_add(hasher.finish())
             });
-            sum.hash(&mut hasher);
+            sum.hash(hasher);
         }
     }
-    hasher.finish()
 }

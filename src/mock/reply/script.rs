@@ -5,11 +5,16 @@ use crate::mock::journal::Call;
 use crate::mock::reply::delay::Delay;
 use crate::mock::reply::gate::{Gate, Gated, gate};
 use crate::mock::reply::stream::{CallStream, CallStreams};
+use crate::schema::Method;
 use crate::wire::Compression;
 use crate::wire::message::Framed;
 use prost::Message;
 use serde_json::Value;
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, metadata::MetadataMap};
 
@@ -63,7 +68,7 @@ pub(crate) enum Payload {
     /// A message with nothing in it, of whatever type.
     Default,
     Encoded(Framed),
-    Json(Value),
+    Json(Json),
 }
 
 impl Payload {
@@ -72,15 +77,49 @@ impl Payload {
         match self {
             Self::Default => Ok(Framed::encode(&())),
             Self::Encoded(framed) => Ok(framed.clone()),
-            Self::Json(json) => call.encode_reply(json),
+            Self::Json(json) => json.encode(call),
         }
+    }
+}
+
+/// One message in JSON, which is encoded as the method of a call replies.
+#[derive(Clone, Debug)]
+pub(crate) struct Json {
+    json: Value,
+    /// As it was encoded for the first call, and the method, if a schema tells it: most stubs have one.
+    encoded: OnceLock<(Option<Arc<Method>>, Framed)>,
+}
+
+impl Json {
+    pub(crate) fn new(json: Value) -> Self {
+        let encoded = OnceLock::new();
+        Self { json, encoded }
+    }
+
+    fn encode(&self, call: &Call) -> Result<Framed, Error> {
+        let method = call.schema_method();
+        let is_for = |known: &Option<Arc<Method>>| match (known, method) {
+            (Some(known), Some(method)) => Arc::ptr_eq(known, method),
+            // All schemaless calls are answered alike.
+            (None, None) => call.shape().is_some(),
+            _ => false,
+        };
+        if let Some((known, framed)) = self.encoded.get()
+            && is_for(known)
+        {
+            return Ok(framed.clone());
+        }
+        let framed = call.encode_reply(&self.json)?;
+        // Who comes second is encoded again.
+        let _ = self.encoded.set((method.cloned(), framed.clone()));
+        Ok(framed)
     }
 }
 
 impl Reply {
     /// One JSON message, by the schema of the method, or as a struct in a schemaless call.
     pub fn json(message: impl Into<Value>) -> Self {
-        Self::script(vec![Payload::Json(message.into())], Status::ok(""))
+        Self::script(vec![Payload::Json(Json::new(message.into()))], Status::ok(""))
     }
 
     /// One prost message. It needs no schema.
@@ -98,9 +137,8 @@ impl Reply {
 
     /// A stream of JSON messages.
     pub fn stream(messages: impl IntoIterator<Item = impl Into<Value>>) -> Self {
-        let messages = messages
-            .into_iter()
-            .map(|message| Payload::Json(message.into()));
+        let messages = messages.into_iter().map(Into::into);
+        let messages = messages.map(Json::new).map(Payload::Json);
         Self::script(messages.collect(), Status::ok(""))
     }
 
