@@ -12,8 +12,8 @@ use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Opened<T> = Result<(tonic::Response<Streaming<T>>, Telling), Error>;
-/// Everything of a call but its settings.
-pub(super) type Open<T> = Box<dyn FnOnce(Settings) -> BoxFuture<Opened<T>> + Send>;
+/// Everything of a call but its name and its settings.
+pub(super) type Open<T> = Box<dyn FnOnce(String, Settings) -> BoxFuture<Opened<T>> + Send>;
 
 /// What the builder methods set.
 #[derive(Debug, Default)]
@@ -193,7 +193,7 @@ impl<T: Send + 'static> UnaryCall<T> {
     /// The response with all its headers.
     async fn exchange(mut self) -> Result<Response<T>, Error> {
         self.settings.options.unary = true;
-        let (response, telling) = (self.open)(self.settings).await?;
+        let (response, telling) = (self.open)(self.name, self.settings).await?;
         let (metadata, mut replies, _) = response.into_parts();
         let only = only_message(&mut replies).await;
         let (message, trailers) = only.map_err(|status| telling.explain(status))?;
@@ -234,7 +234,7 @@ impl<T: Send + 'static> IntoFuture for StreamCall<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (response, telling) = (self.open)(self.settings).await?;
+            let (response, telling) = (self.open)(self.name, self.settings).await?;
             Ok(ResponseStream::new(response, telling))
         })
     }

@@ -19,8 +19,8 @@ pub(crate) struct JsonCodec {
     form: Form,
     /// The only message of the call, encoded already.
     ready: Option<Bytes>,
-    /// The first message that did not fit. tonic keeps no more than the text of an encoder's error.
-    failure: Arc<OnceLock<Error>>,
+    /// The first message of a stream that did not fit. tonic keeps no more than the text of an encoder's error.
+    failure: Option<Arc<OnceLock<Error>>>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl JsonCodec {
         Self {
             form,
             ready: None,
-            failure: Arc::default(),
+            failure: None,
         }
     }
 
@@ -61,9 +61,9 @@ impl JsonCodec {
         usize::from(matches!(self.form, Form::Schemaless { opening: true, .. }))
     }
 
-    /// Where a message that does not fit is told.
-    pub(crate) fn failure(&self) -> Arc<OnceLock<Error>> {
-        Arc::clone(&self.failure)
+    /// Where a message that does not fit is told, if it is not encoded beforehand.
+    pub(crate) fn failure(&mut self) -> Arc<OnceLock<Error>> {
+        Arc::clone(self.failure.get_or_insert_default())
     }
 
     fn encode(&mut self, args: &Value) -> Result<Vec<u8>, Error> {
@@ -88,7 +88,11 @@ impl Codec for JsonCodec {
     type Decoder = JsonDecoder;
 
     fn encoder(&mut self) -> JsonEncoder {
-        JsonEncoder(self.clone())
+        JsonEncoder(Self {
+            form: self.form.clone(),
+            ready: self.ready.take(),
+            failure: self.failure.clone(),
+        })
     }
 
     fn decoder(&mut self) -> JsonDecoder {
@@ -109,8 +113,12 @@ impl Encoder for JsonEncoder {
             None => self.0.encode(&args).map(Bytes::from),
         };
         let encoded = encoded.map_err(|error| {
-            let failure = self.0.failure.get_or_init(|| error);
-            Status::invalid_argument(failure.chain())
+            let status = Status::invalid_argument(error.chain());
+            if let Some(failure) = &self.0.failure {
+                // The first is told.
+                let _ = failure.set(error);
+            }
+            status
         })?;
         buffer.put(encoded);
         Ok(())

@@ -199,7 +199,6 @@ impl Client {
 
     pub(super) fn typed<Req, Res>(
         &self,
-        path: String,
         requests: impl Stream<Item = Req> + Send + 'static,
     ) -> Open<Res>
     where
@@ -207,27 +206,29 @@ impl Client {
         Res: Message + Default + 'static,
     {
         let client = self.clone();
-        Box::new(move |settings| {
+        Box::new(move |name, settings| {
             Box::pin(async move {
                 let started = client.start(settings)?;
-                let telling = client.telling(path.clone(), &started);
-                let path = parse_path(&path)?;
+                let path = parse_path(&name)?;
+                let telling = client.telling(name, &started);
                 let opened = client.open(started, path, requests, ProstCodec::default());
                 told(opened.await, telling)
             })
         })
     }
 
-    pub(super) fn dynamic(&self, method: String, shape: Shape, args: Args) -> Open<Value> {
+    pub(super) fn dynamic(&self, shape: Shape, args: Args) -> Open<Value> {
         let client = self.clone();
-        Box::new(move |settings| {
+        Box::new(move |method, settings| {
             Box::pin(async move {
                 let mut started = client.start(settings)?;
                 started.options.idempotent |= client.channel().names_idempotent(&method);
                 let mut target = client.resolve(&method, shape, &started).await?;
+                // The message of others is known to fit before it is sent.
+                let streams = matches!(args, Args::Many(_));
                 let telling = Telling {
                     hint: target.guessed.then_some(NO_SCHEMA),
-                    failure: target.codec.failure(),
+                    failure: streams.then(|| target.codec.failure()),
                     ..client.telling(method, &started)
                 };
                 let opened = match args {
@@ -264,7 +265,7 @@ impl Client {
             served: started.served.clone(),
             hint: None,
             compression: started.options.compression,
-            failure: Arc::default(),
+            failure: None,
         }
     }
 

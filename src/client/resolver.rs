@@ -3,8 +3,7 @@
 use crate::client::codec::JsonCodec;
 use crate::error::{Error, Kind};
 use crate::schema::{
-    Method, MethodName, Reflected, Schema, Shape, dotted, infrastructure, is_infrastructure,
-    schemaless,
+    Method, MethodName, Reflected, Schema, Shape, infrastructure, is_infrastructure, schemaless,
 };
 use crate::wire::status;
 use http::uri::PathAndQuery;
@@ -67,7 +66,7 @@ impl Resolver {
         shape: Shape,
     ) -> Result<Result<Target, Error>, Unasked<'_>> {
         let by = |schema: &Schema| typed(schema.method(name)?, shape);
-        if is_infrastructure(&dotted(name)) {
+        if is_infrastructure(name) {
             return Ok(by(infrastructure()));
         }
         match self {

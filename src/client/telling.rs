@@ -21,13 +21,14 @@ pub(super) struct Telling {
     /// What the request is compressed with.
     pub(super) compression: Option<Compression>,
     /// A message of our own that did not fit, which is the cause of whatever the call ended with.
-    pub(super) failure: Arc<OnceLock<Error>>,
+    pub(super) failure: Option<Arc<OnceLock<Error>>>,
 }
 
 impl Telling {
     /// The status as an error that names the call. A failure of our own comes back as itself.
     pub(super) fn explain(&self, status: Status) -> Error {
-        if let Some(own) = self.failure.get().or_else(|| Error::behind(&status)) {
+        let misfit = self.failure.as_ref().and_then(|failure| failure.get());
+        if let Some(own) = misfit.or_else(|| Error::behind(&status)) {
             return own.clone();
         }
         let code = status.code();

@@ -27,11 +27,7 @@ impl Client {
     /// # }
     /// ```
     pub fn call(&self, method: impl Into<String>, args: Value) -> UnaryCall<Value> {
-        let method = method.into();
-        UnaryCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::Unary, Args::One(args)),
-        )
+        UnaryCall::new(method, self.dynamic(Shape::Unary, Args::One(args)))
     }
 
     /// Calls a server-streaming method by name with JSON.
@@ -51,10 +47,9 @@ impl Client {
     /// # }
     /// ```
     pub fn call_server_stream(&self, method: impl Into<String>, args: Value) -> StreamCall<Value> {
-        let method = method.into();
         StreamCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::ServerStreaming, Args::One(args)),
+            method,
+            self.dynamic(Shape::ServerStreaming, Args::One(args)),
         )
     }
 
@@ -78,11 +73,8 @@ impl Client {
         method: impl Into<String>,
         args: impl Stream<Item = Value> + Send + 'static,
     ) -> UnaryCall<Value> {
-        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        UnaryCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::ClientStreaming, args),
-        )
+        let args = Args::Many(Box::pin(args));
+        UnaryCall::new(method, self.dynamic(Shape::ClientStreaming, args))
     }
 
     /// Calls a bidi-streaming method by name with a stream of JSON.
@@ -113,11 +105,8 @@ impl Client {
         method: impl Into<String>,
         args: impl Stream<Item = Value> + Send + 'static,
     ) -> StreamCall<Value> {
-        let (method, args) = (method.into(), Args::Many(Box::pin(args)));
-        StreamCall::new(
-            method.clone(),
-            self.dynamic(method, Shape::BidiStreaming, args),
-        )
+        let args = Args::Many(Box::pin(args));
+        StreamCall::new(method, self.dynamic(Shape::BidiStreaming, args))
     }
 
     /// Calls a unary method by path (`/pkg.Service/Method`) with prost messages. No schema is needed.
@@ -163,8 +152,7 @@ impl Client {
         Req: Message + 'static,
         Res: Message + Default + 'static,
     {
-        let path = path.into();
-        UnaryCall::new(path.clone(), self.typed(path, requests))
+        UnaryCall::new(path, self.typed(requests))
     }
 
     /// Calls a bidi-streaming method by path with a stream of prost messages.
@@ -177,7 +165,6 @@ impl Client {
         Req: Message + 'static,
         Res: Message + Default + 'static,
     {
-        let path = path.into();
-        StreamCall::new(path.clone(), self.typed(path, requests))
+        StreamCall::new(path, self.typed(requests))
     }
 }

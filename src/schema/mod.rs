@@ -28,7 +28,7 @@ pub(crate) mod schemaless;
 pub(crate) use diff::{Difference, Extent, brief, differences};
 pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};
-pub(crate) use name::{MethodName, dotted, is_infrastructure};
+pub(crate) use name::{MethodName, is_infrastructure};
 pub(crate) use partial::canonical;
 pub(crate) use path::{FieldPath, Leaf};
 pub use pool::Schema;

@@ -30,9 +30,18 @@ impl MethodName {
 
     /// Whether this names the method `full` (in any of the written forms, with its package).
     pub(crate) fn names(&self, full: &str) -> bool {
-        let full = dotted(full);
-        let before = full.strip_suffix(self.dotted.as_str());
-        before.is_some_and(|before| before.is_empty() || (!self.full && before.ends_with('.')))
+        let full = full.strip_prefix('/').unwrap_or(full).as_bytes();
+        let Some(begin) = full.len().checked_sub(self.dotted.len()) else {
+            return false;
+        };
+        let (before, end) = full.split_at(begin);
+        // Each stub is asked by each call: no copy is made.
+        let as_dot = |byte: &u8| if *byte == b'/' { b'.' } else { *byte };
+        let ends = || end.iter().map(as_dot).eq(self.dotted.bytes());
+        match before.last().map(as_dot) {
+            None => ends(),
+            Some(last) => !self.full && last == b'.' && ends(),
+        }
     }
 
     /// The part after the last dot.
@@ -70,10 +79,10 @@ const INFRASTRUCTURE: [&str; 6] = [
 
 /// Whether the service or method of that full name belongs to the plumbing and not to the plugin.
 pub(crate) fn is_infrastructure(full_name: &str) -> bool {
-    let full_name = dotted(full_name);
+    let full_name = full_name.strip_prefix('/').unwrap_or(full_name);
     let within = |service: &str| {
         let rest = full_name.strip_prefix(service);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))
     };
     INFRASTRUCTURE.into_iter().any(within)
 }

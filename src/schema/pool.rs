@@ -31,18 +31,19 @@ pub struct Schema {
 
 #[derive(Debug, Default)]
 struct Methods {
-    by_path: HashMap<String, Arc<Method>>,
+    /// By `pkg.Service/Method`.
+    by_name: HashMap<String, Arc<Method>>,
     /// In the order of the descriptor set, for messages that list them.
     listed: Vec<Arc<Method>>,
 }
 
 impl Methods {
     fn new(listed: Vec<Arc<Method>>) -> Self {
-        let by_path = listed
+        let by_name = listed
             .iter()
-            .map(|method| (method.path().to_owned(), Arc::clone(method)));
+            .map(|method| (method.full_name().to_owned(), Arc::clone(method)));
         Self {
-            by_path: by_path.collect(),
+            by_name: by_name.collect(),
             listed,
         }
     }
@@ -182,16 +183,17 @@ impl Schema {
     /// The method at a path on the wire, `/pkg.Service/Method`.
     #[must_use]
     pub fn method_at(&self, path: &str) -> Option<&Arc<Method>> {
-        self.methods.by_path.get(path)
+        self.methods.by_name.get(path.strip_prefix('/')?)
     }
 
     /// The method of that full name, as it is mostly written.
     fn method_of(&self, full_name: &str) -> Option<&Arc<Method>> {
-        if full_name.starts_with('/') {
-            return self.method_at(full_name);
+        let full_name = full_name.strip_prefix('/').unwrap_or(full_name);
+        if full_name.contains('/') {
+            return self.methods.by_name.get(full_name);
         }
-        let (service, method) = full_name.rsplit_once(['/', '.'])?;
-        self.method_at(&format!("/{service}/{method}"))
+        let (service, method) = full_name.rsplit_once('.')?;
+        self.methods.by_name.get(&format!("{service}/{method}"))
     }
 
     /// Every method, in the order of the descriptor set.

@@ -119,7 +119,10 @@ impl Json {
 impl Reply {
     /// One JSON message, by the schema of the method, or as a struct in a schemaless call.
     pub fn json(message: impl Into<Value>) -> Self {
-        Self::script(vec![Payload::Json(Json::new(message.into()))], Status::ok(""))
+        Self::script(
+            vec![Payload::Json(Json::new(message.into()))],
+            Status::ok(""),
+        )
     }
 
     /// One prost message. It needs no schema.
