@@ -261,3 +261,48 @@ async fn messages_that_come_while_a_reply_waits_are_there_for_its_reader() {
         assert_eq!((call.requests().len(), call.replies().len()), recorded);
     }
 }
+
+#[tokio::test]
+async fn one_reply_in_json_is_encoded_as_each_method_replies() {
+    const KV: &[u8] = include_bytes!("../../proto/generated/kv.bin");
+    let builder = MockServer::builder().descriptor_set(KV).memory();
+    let server = within(builder.start()).await;
+    server.mount(Stub::any().reply(json!({"value": "aGk="})));
+    let client = within(server.client()).await;
+    // As it was encoded for one method it does not go out for another.
+    for _ in 0..2 {
+        let get = client.call("proto.KV/Get", json!({"key": "a"}));
+        assert_eq!(
+            within(get.into_future()).await.unwrap(),
+            json!({"value": "aGk="})
+        );
+        let put = client.call("proto.KV/Put", json!({"key": "a"}));
+        let refused = within(put.into_future()).await.unwrap_err();
+        let message = refused.status().unwrap().message();
+        assert!(
+            message.starts_with("the JSON does not fit proto.Empty: "),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_reply_in_json_to_schemaless_calls_is_not_for_a_method_without_a_schema() {
+    let server = within(MockServer::memory()).await;
+    server.mount(Stub::any().reply(json!({"value": 1})));
+    let client = within(server.client()).await;
+    for _ in 0..2 {
+        let known = client.call("Get", json!({}));
+        assert_eq!(
+            within(known.into_future()).await.unwrap(),
+            json!({"value": 1})
+        );
+        let unknown = client.unary::<(), ()>("/echo.v1.Parrot/Say", ());
+        let refused = within(unknown.into_future()).await.unwrap_err();
+        let message = refused.status().unwrap().message();
+        assert!(
+            message.starts_with("the reply to /echo.v1.Parrot/Say is JSON, and the mock has no "),
+            "{message}"
+        );
+    }
+}
