@@ -83,7 +83,7 @@ impl Payload {
 }
 
 /// One message in JSON, which is encoded as the method of a call replies.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Json {
     json: Value,
     /// As it was encoded for the first call, and the method, if a schema tells it: most stubs have one.
@@ -260,6 +260,12 @@ impl From<Status> for Reply {
 impl<R: Into<Self>> From<Result<R, Status>> for Reply {
     fn from(result: Result<R, Status>) -> Self {
         result.map_or_else(Self::from, Into::into)
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.json.fmt(f)
     }
 }
 
