@@ -88,10 +88,10 @@ impl Codec for JsonCodec {
     type Decoder = JsonDecoder;
 
     fn encoder(&mut self) -> JsonEncoder {
+        let ready = self.ready.take();
         JsonEncoder(Self {
-            form: self.form.clone(),
-            ready: self.ready.take(),
-            failure: self.failure.clone(),
+            ready,
+            ..self.clone()
         })
     }
 

@@ -224,11 +224,8 @@ impl Client {
                 let mut started = client.start(settings)?;
                 started.options.idempotent |= client.channel().names_idempotent(&method);
                 let mut target = client.resolve(&method, shape, &started).await?;
-                // The message of others is known to fit before it is sent.
-                let streams = matches!(args, Args::Many(_));
-                let telling = Telling {
+                let mut telling = Telling {
                     hint: target.guessed.then_some(NO_SCHEMA),
-                    failure: streams.then(|| target.codec.failure()),
                     ..client.telling(method, &started)
                 };
                 let opened = match args {
@@ -241,6 +238,7 @@ impl Client {
                     Args::Many(args) => {
                         let openings = vec![Value::Null; target.codec.openings()];
                         let args = tokio_stream::iter(openings).chain(args);
+                        telling.failure = Some(target.codec.failure());
                         client.open(started, target.path, args, target.codec).await
                     }
                 };

@@ -30,18 +30,14 @@ impl MethodName {
 
     /// Whether this names the method `full` (in any of the written forms, with its package).
     pub(crate) fn names(&self, full: &str) -> bool {
-        let full = full.strip_prefix('/').unwrap_or(full).as_bytes();
-        let Some(begin) = full.len().checked_sub(self.dotted.len()) else {
-            return false;
-        };
-        let (before, end) = full.split_at(begin);
-        // Each stub is asked by each call: no copy is made.
-        let as_dot = |byte: &u8| if *byte == b'/' { b'.' } else { *byte };
-        let ends = || end.iter().map(as_dot).eq(self.dotted.bytes());
-        match before.last().map(as_dot) {
-            None => ends(),
-            Some(last) => !self.full && last == b'.' && ends(),
-        }
+        // From its end, and without a copy: each stub is asked by each call.
+        let as_dot = |byte| if byte == b'/' { b'.' } else { byte };
+        let mut full = without_slash(full).bytes().rev().map(as_dot);
+        let mut wanted = self.dotted.bytes().rev();
+        let ends = wanted.all(|byte| full.next() == Some(byte));
+        ends && full
+            .next()
+            .is_none_or(|before| !self.full && before == b'.')
     }
 
     /// The part after the last dot.
@@ -57,9 +53,14 @@ impl MethodName {
     }
 }
 
+/// `/pkg.Service/Method` as `pkg.Service/Method`.
+pub(super) fn without_slash(written: &str) -> &str {
+    written.strip_prefix('/').unwrap_or(written)
+}
+
 /// `/pkg.Service/Method` as `pkg.Service.Method`.
 pub(crate) fn dotted(written: &str) -> Cow<'_, str> {
-    let written = written.strip_prefix('/').unwrap_or(written);
+    let written = without_slash(written);
     if written.contains('/') {
         Cow::Owned(written.replace('/', "."))
     } else {
@@ -79,7 +80,7 @@ const INFRASTRUCTURE: [&str; 6] = [
 
 /// Whether the service or method of that full name belongs to the plumbing and not to the plugin.
 pub(crate) fn is_infrastructure(full_name: &str) -> bool {
-    let full_name = full_name.strip_prefix('/').unwrap_or(full_name);
+    let full_name = without_slash(full_name);
     let within = |service: &str| {
         let rest = full_name.strip_prefix(service);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']))

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::panics::caught;
 use crate::schema::method::Method;
-use crate::schema::name::{MethodName, dotted, is_infrastructure};
+use crate::schema::name::{MethodName, dotted, is_infrastructure, without_slash};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
@@ -188,7 +188,7 @@ impl Schema {
 
     /// The method of that full name, as it is mostly written.
     fn method_of(&self, full_name: &str) -> Option<&Arc<Method>> {
-        let full_name = full_name.strip_prefix('/').unwrap_or(full_name);
+        let full_name = without_slash(full_name);
         if full_name.contains('/') {
             return self.methods.by_name.get(full_name);
         }

@@ -4,13 +4,7 @@
 //! Only one thread is counted each time, and the other side runs on another: a bare tonic client for the mock.
 
 use allocation_counter::measure;
-use prost::Message as _;
-use prost_types::{
-    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
-    MethodDescriptorProto, ServiceDescriptorProto,
-    field_descriptor_proto::{Label, Type},
-};
-use rpcplugin_testkit::{Client, MockServer, Reply, Schema, Stub, json, mock::MockServerBuilder};
+use rpcplugin_testkit::{Client, MockServer, Reply, Stub, json, mock::MockServerBuilder};
 use std::thread;
 use tokio::{runtime::Builder, sync::oneshot};
 use tonic::{
@@ -21,6 +15,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
+/// The messages of `Get` have one field each, which is on the wire as that of a `String`.
+const KV: &[u8] = include_bytes!("../../proto/generated/kv.bin");
 const REQUEST: &str = "a text of twenty-six bytes";
 const REPLY: &str = "a reply of twenty-six bytes";
 const WARM_UP: u64 = 200;
@@ -37,7 +33,7 @@ fn a_recorded_unary_call_costs_few_allocations() {
     let reply = Reply::message(&REPLY.to_owned());
     let each = recorded(
         MockServer::builder(),
-        Stub::method("test.Echo/Say").reply(reply),
+        Stub::method("proto.KV/Get").reply(reply),
     );
     assert!(each <= MOST, "{each} allocations a call, {MOST} at most");
     // Otherwise the mock's thread was not the one that was measured.
@@ -49,9 +45,10 @@ fn a_recorded_unary_call_costs_few_allocations() {
 
 #[test]
 fn a_call_that_is_matched_and_answered_in_json_costs_few_more() {
-    let builder = MockServer::builder().schema(schema());
-    let said = Stub::method("test.Echo/Say").when(json!({"text": REQUEST}));
-    let each = recorded(builder, said.reply(json!({"text": REPLY})));
+    let builder = MockServer::builder().descriptor_set(KV);
+    let get = Stub::method("proto.KV/Get").when(json!({"key": REQUEST}));
+    let reply = json!({"value": "YSByZXBseSBvZiB0d2VudHktc2l4IGJ5dGVz"}); // REPLY
+    let each = recorded(builder, get.reply(reply));
     assert!(
         each <= JSON_MOST,
         "{each} allocations a call, {JSON_MOST} at most"
@@ -94,41 +91,6 @@ fn recorded(builder: MockServerBuilder, stub: Stub) -> u64 {
     measured.count_total.div_ceil(CALLS)
 }
 
-/// A method whose messages have one text, as what [`call`] sends and expects.
-fn schema() -> Schema {
-    let text = FieldDescriptorProto {
-        name: Some("text".to_owned()),
-        number: Some(1),
-        label: Some(Label::Optional.into()),
-        r#type: Some(Type::String.into()),
-        ..Default::default()
-    };
-    let say = MethodDescriptorProto {
-        name: Some("Say".to_owned()),
-        input_type: Some(".test.Text".to_owned()),
-        output_type: Some(".test.Text".to_owned()),
-        ..Default::default()
-    };
-    let file = FileDescriptorProto {
-        name: Some("test.proto".to_owned()),
-        package: Some("test".to_owned()),
-        syntax: Some("proto3".to_owned()),
-        message_type: vec![DescriptorProto {
-            name: Some("Text".to_owned()),
-            field: vec![text],
-            ..Default::default()
-        }],
-        service: vec![ServiceDescriptorProto {
-            name: Some("Echo".to_owned()),
-            method: vec![say],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let files = FileDescriptorSet { file: vec![file] };
-    Schema::from_descriptor_set(files.encode_to_vec()).expect("a schema")
-}
-
 #[test]
 fn a_unary_call_costs_its_client_few_allocations() {
     let (started, is_started) = oneshot::channel();
@@ -138,7 +100,7 @@ fn a_unary_call_costs_its_client_few_allocations() {
         runtime.block_on(async {
             let server = MockServer::start().await;
             let reply = Reply::message(&REPLY.to_owned());
-            server.mount(Stub::method("test.Echo/Say").reply(reply));
+            server.mount(Stub::method("proto.KV/Get").reply(reply));
             started.send(server.uri()).unwrap();
             is_done.await.unwrap();
             server.calls().len() as u64
@@ -172,7 +134,7 @@ where
     for _ in 0..times {
         grpc.ready().await.map_err(Into::into).expect("a channel");
         let request = Request::new(REQUEST.to_owned());
-        let path = PathAndQuery::from_static("/test.Echo/Say");
+        let path = PathAndQuery::from_static("/proto.KV/Get");
         let codec = ProstCodec::<String, String>::default();
         let reply = grpc.unary(request, path, codec).await.expect("a reply");
         assert_eq!(reply.into_inner(), REPLY);

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::mock::journal::{Call, REDACTED};
 use crate::mock::recording::file::{End, FORMAT, Form, Message, Recorded};
-use crate::mock::reply::{CallStream, IntoReply as _, JsonReply, Payload, Reply};
+use crate::mock::reply::{CallStream, IntoReply as _, Payload, Reply};
 use crate::mock::server::MockServer;
 use crate::mock::stub::Stub;
 use crate::schema::{Method, Shape};
@@ -132,7 +132,7 @@ impl Message {
     fn payload(&self) -> Payload {
         match self {
             Self::Bytes(bytes) => Payload::Encoded(Framed::plain(bytes)),
-            Self::Json(json) => Payload::Json(JsonReply::new(json.clone())),
+            Self::Json(json) => Payload::json(json.clone()),
         }
     }
 }

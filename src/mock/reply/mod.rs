@@ -21,6 +21,6 @@ pub(crate) use gate::{Gated, gate};
 pub(crate) use responder::Responder;
 pub use responder::{IntoReply, ReplyFn, how};
 pub use script::Reply;
-pub(crate) use script::{Body, Json as JsonReply, Payload};
+pub(crate) use script::{Body, Payload};
 pub(crate) use stream::CallStreamEnds;
 pub use stream::{CallStream, CallStreams};

@@ -72,6 +72,13 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    pub(crate) fn json(json: impl Into<Value>) -> Self {
+        Self::Json(Json {
+            json: json.into(),
+            encoded: OnceLock::new(),
+        })
+    }
+
     /// The message as it goes over the wire in reply to this call.
     pub(crate) fn encode(&self, call: &Call) -> Result<Framed, Error> {
         match self {
@@ -91,21 +98,12 @@ pub(crate) struct Json {
 }
 
 impl Json {
-    pub(crate) fn new(json: Value) -> Self {
-        let encoded = OnceLock::new();
-        Self { json, encoded }
-    }
-
     fn encode(&self, call: &Call) -> Result<Framed, Error> {
         let method = call.schema_method();
-        let is_for = |known: &Option<Arc<Method>>| match (known, method) {
-            (Some(known), Some(method)) => Arc::ptr_eq(known, method),
-            // All schemaless calls are answered alike.
-            (None, None) => call.shape().is_some(),
-            _ => false,
-        };
+        // Schemaless calls are all answered alike, and a call of no known shape is neither.
         if let Some((known, framed)) = self.encoded.get()
-            && is_for(known)
+            && call.shape().is_some()
+            && known.as_ref().map(Arc::as_ptr) == method.map(Arc::as_ptr)
         {
             return Ok(framed.clone());
         }
@@ -119,10 +117,7 @@ impl Json {
 impl Reply {
     /// One JSON message, by the schema of the method, or as a struct in a schemaless call.
     pub fn json(message: impl Into<Value>) -> Self {
-        Self::script(
-            vec![Payload::Json(Json::new(message.into()))],
-            Status::ok(""),
-        )
+        Self::script(vec![Payload::json(message)], Status::ok(""))
     }
 
     /// One prost message. It needs no schema.
@@ -140,8 +135,7 @@ impl Reply {
 
     /// A stream of JSON messages.
     pub fn stream(messages: impl IntoIterator<Item = impl Into<Value>>) -> Self {
-        let messages = messages.into_iter().map(Into::into);
-        let messages = messages.map(Json::new).map(Payload::Json);
+        let messages = messages.into_iter().map(Payload::json);
         Self::script(messages.collect(), Status::ok(""))
     }
 
