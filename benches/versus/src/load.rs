@@ -133,11 +133,10 @@ pub async fn one_by_one(mut caller: impl Caller, span: Duration) -> f64 {
     Quartiles::of(micros).median
 }
 
-/// Allocations a call, on both sides, 64 at a time.
-pub async fn allocations(caller: impl Caller) -> f64 {
-    const CALLS: usize = 6400;
-    flood_of(caller.clone(), 64, CALLS).await;
+/// Allocations a call, on both sides, over so many calls, 64 at a time.
+pub async fn allocations(caller: impl Caller, calls: usize) -> f64 {
+    flood_of(caller.clone(), 64, calls).await;
     let counter = Counter::start();
-    flood_of(caller, 64, CALLS).await;
-    counter.count() as f64 / CALLS as f64
+    flood_of(caller, 64, calls).await;
+    counter.count() as f64 / calls as f64
 }

@@ -21,11 +21,11 @@ mod stage;
 
 use crate::measures::{MEASURES, Measure, fleet};
 use crate::rounds::Plan;
-use std::{env, process::ExitCode, time::Duration};
+use std::{env, process::ExitCode};
 
 const USAGE: &str = "versus [--quick] [--rounds N] [NAME …]
 
-  --quick       everything in less than a minute, roughly
+  --quick       everything within a minute, roughly
   --rounds N    so many rounds count (25; 5 when quick)
   NAME          only measures of these names, or beginning so with `*`";
 
@@ -97,11 +97,7 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         let all: Vec<&str> = MEASURES.iter().map(|one| one.name).collect();
         return Err(format!("{unknown}? There are: {}", all.join(", ")));
     }
-    let plan = Plan {
-        quick,
-        rounds: rounds.unwrap_or(if quick { 5 } else { 25 }),
-        block: Duration::from_millis(if quick { 50 } else { 200 }),
-        warm_up: 1,
-    };
+    let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
+    plan.rounds = rounds.unwrap_or(plan.rounds);
     Ok(Asked { plan, names })
 }

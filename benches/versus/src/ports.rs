@@ -1,13 +1,17 @@
 //! Ports that are resting.
 
+use crate::rounds::Plan;
 use std::{fs, thread, time::Duration};
 
 /// A kernel that has no more of them finds free ports as fast as ever.
 const FEW: usize = 500;
 
 /// Waits, a minute at most, until few connections are left in TIME_WAIT. With ten thousand of them, looking for a free port
-/// takes up to a millisecond, whoever asks.
-pub fn rested() {
+/// takes up to a millisecond, whoever asks. A quick run has no time for it.
+pub fn rested(plan: &Plan) {
+    if plan.quick {
+        return;
+    }
     for _ in 0..60 {
         if resting().is_none_or(|count| count < FEW) {
             return;

@@ -14,6 +14,32 @@ pub struct Plan {
     pub block: Duration,
     /// Rounds that are thrown away, to warm up.
     pub warm_up: usize,
+    /// How many rounds are tried for each that has to count.
+    pub tries: usize,
+    /// Calls over which allocations are counted.
+    pub counted: usize,
+}
+
+impl Plan {
+    /// For figures that are told to others.
+    pub const FULL: Self = Self {
+        quick: false,
+        rounds: 25,
+        block: Duration::from_millis(200),
+        warm_up: 1,
+        tries: 3,
+        counted: 6400,
+    };
+
+    /// For trying it: everything within a minute.
+    pub const QUICK: Self = Self {
+        quick: true,
+        rounds: 5,
+        block: Duration::from_millis(30),
+        warm_up: 1,
+        tries: 2,
+        counted: 640,
+    };
 }
 
 /// One of those that are compared.
@@ -60,9 +86,6 @@ pub struct Row {
 /// A round with more than this share of a processor taken by others does not count.
 const DISTURBED: f64 = 0.05;
 
-/// How many rounds are tried for each that has to count.
-const TRIES: usize = 3;
-
 struct Round {
     others: f64,
     values: Vec<f64>,
@@ -77,7 +100,7 @@ pub fn compare(mut contestants: Vec<Contestant<'_>>, plan: &Plan) -> Compared {
     }
     let mut rounds: Vec<Round> = Vec::new();
     let mut quiet = 0;
-    while quiet < plan.rounds && rounds.len() < plan.rounds * TRIES {
+    while quiet < plan.rounds && rounds.len() < plan.rounds * plan.tries {
         let round = round(&mut contestants, rounds.len());
         quiet += usize::from(round.others <= DISTURBED);
         rounds.push(round);

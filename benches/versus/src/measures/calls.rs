@@ -59,7 +59,7 @@ fn flood_all(stage: &Stage, request: &EchoRequest, plan: &Plan) -> Compared {
             between(server);
             stage.run(flood(say.clone(), 64, plan.block))
         });
-        one.allocations = Some(stage.run(allocations(say.clone())));
+        one.allocations = Some(stage.run(allocations(say.clone(), plan.counted)));
         one
     });
     compare(contestants.collect(), plan)

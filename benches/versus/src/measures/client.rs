@@ -108,8 +108,8 @@ fn pair(
     plan: &Plan,
 ) -> Compared {
     let allocations = (
-        stage.run(allocations(theirs.clone())),
-        stage.run(allocations(own.clone())),
+        stage.run(allocations(theirs.clone(), plan.counted)),
+        stage.run(allocations(own.clone(), plan.counted)),
     );
     let mut theirs = Contestant::new(name, || load.turn(stage, &theirs, plan));
     theirs.allocations = Some(allocations.0);

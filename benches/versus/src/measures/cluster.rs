@@ -120,7 +120,7 @@ fn flooding<'a>(
     caller: impl Caller + 'a,
     plan: &'a Plan,
 ) -> Contestant<'a> {
-    let counted = stage.run(allocations(caller.clone()));
+    let counted = stage.run(allocations(caller.clone(), plan.counted));
     let turn = move || stage.run(flood(caller.clone(), 64, plan.block));
     let mut one = Contestant::new(name, turn);
     one.allocations = Some(counted);

@@ -20,7 +20,7 @@ const FEW: usize = 20;
 
 /// Started and dropped; what is left; what a thousand weigh.
 pub fn fleet(plan: &Plan) -> Vec<Report> {
-    ports::rested();
+    ports::rested(plan);
     let stage = Stage::current_thread();
     let contestants = vec![
         Contestant::new("tonic", || turn(&stage, async || drop(serve(Bare).await))),

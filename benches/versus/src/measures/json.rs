@@ -69,7 +69,7 @@ fn flooded(
             let turn = || stage.run(flood(say.clone(), 64, plan.block));
             let mut one = Contestant::new(server.name, turn);
             one.reference = *reference;
-            one.allocations = Some(stage.run(allocations(say.clone())));
+            one.allocations = Some(stage.run(allocations(say.clone(), plan.counted)));
             one
         });
     compare(contestants.collect(), plan)

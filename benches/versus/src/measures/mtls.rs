@@ -77,7 +77,7 @@ fn by_rcgen() -> Pems {
 
 /// Config, connect and first call, by PEM that is there.
 pub fn call(plan: &Plan) -> Vec<Report> {
-    ports::rested();
+    ports::rested(plan);
     let stage = Stage::current_thread();
     let pems = by_us();
     let theirs = stage.set_up(tonic_server(&pems));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Every server by tonic's client over TCP, and ours by our client over TCP and in memory.
 pub fn start(plan: &Plan) -> Vec<Report> {
-    ports::rested();
+    ports::rested(plan);
     let stage = Stage::current_thread();
     let reply = reply_to(request());
     let own = |memory: bool| {
