@@ -56,8 +56,7 @@ fn flood_all(stage: &Stage, request: &EchoRequest, plan: &Plan) -> Compared {
     let servers = servers(stage, request);
     let contestants = servers.iter().map(|(server, say)| {
         let mut one = Contestant::new(server.name, || {
-            between(server);
-            stage.run(flood(say.clone(), 64, plan.block))
+            turn(stage, server, flood(say.clone(), 64, plan.block))
         });
         one.allocations = Some(stage.run(allocations(say.clone(), plan.counted)));
         one
@@ -71,8 +70,7 @@ pub fn latency(plan: &Plan) -> Vec<Report> {
         let servers = servers(&stage, &request());
         let contestants = servers.iter().map(|(server, say)| {
             Contestant::new(server.name, || {
-                between(server);
-                stage.run(one_by_one(say.clone(), plan.block))
+                turn(&stage, server, one_by_one(say.clone(), plan.block))
             })
         });
         let compared = compare(contestants.collect(), plan);
@@ -101,9 +99,12 @@ fn servers(stage: &Stage, request: &EchoRequest) -> Vec<(Running, Say<Channel>)>
     })
 }
 
-/// What a contestant wants done before its turn.
-fn between(server: &Running) {
+/// What a server wants done before its turn, the turn, and what the turn leaves behind.
+fn turn(stage: &Stage, server: &Running, load: impl Future<Output = f64> + Send + 'static) -> f64 {
     if let Some(between) = &server.between {
         between();
     }
+    let reached = stage.run(load);
+    stage.rest();
+    reached
 }
