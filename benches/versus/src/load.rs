@@ -133,10 +133,16 @@ pub async fn one_by_one(mut caller: impl Caller, span: Duration) -> f64 {
     Quartiles::of(micros).median
 }
 
-/// Allocations a call, on both sides, over so many calls, 64 at a time.
+/// Allocations a call, on both sides, 64 at a time. What is allocated to have so many at a time does not count.
 pub async fn allocations(caller: impl Caller, calls: usize) -> f64 {
-    flood_of(caller.clone(), 64, calls).await;
+    counted(caller.clone(), calls).await;
+    let once = counted(caller.clone(), calls).await;
+    let twice = counted(caller, 2 * calls).await;
+    (twice - once) / calls as f64
+}
+
+async fn counted(caller: impl Caller, calls: usize) -> f64 {
     let counter = Counter::start();
     flood_of(caller, 64, calls).await;
-    counter.count() as f64 / calls as f64
+    counter.count() as f64
 }

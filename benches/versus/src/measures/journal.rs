@@ -14,34 +14,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What the first stretch is.
-const FIRST: usize = 10_000;
-
 /// Calls to the other method, which are looked for among all.
 const OTHERS: usize = 10;
 
 /// The same number of calls by a server that has recorded a million, and by one that is new.
 pub fn journal_1m(plan: &Plan) -> Vec<Report> {
     let stage = Stage::current_thread();
-    let recorded = if plan.quick { 100_000 } else { 1_000_000 };
+    let (first, recorded) = if plan.quick {
+        (500, 10_000)
+    } else {
+        (10_000, 1_000_000)
+    };
+    let (warm_up, stretch) = (first / 20, first - first / 20);
     let long = stage.set_up(roomy());
     let say = stage.set_up(said(&long));
     stage.run(flood_of(say.clone(), 64, recorded));
     let contestants = vec![
-        Contestant::new("the first 10,000", || {
+        Contestant::new(format!("the first {first}"), || {
             let new = stage.set_up(roomy());
             let say = stage.set_up(said(&new));
-            stage.run(flood_of(say.clone(), 64, FIRST / 20));
-            stage.run(flood_of(say, 64, FIRST - FIRST / 20))
+            stage.run(flood_of(say.clone(), 64, warm_up));
+            stage.run(flood_of(say, 64, stretch))
         }),
         Contestant::new(format!("after {recorded}"), || {
-            stage.run(flood_of(say.clone(), 64, FIRST - FIRST / 20))
+            stage.run(flood_of(say.clone(), 64, stretch))
         }),
     ];
     let compared = compare(contestants, plan);
     let ratio = compared.ratio(&format!("after {recorded}"));
     let short_one = stage.set_up(roomy());
-    stage.run(flood_of(stage.set_up(said(&short_one)), 64, FIRST));
+    stage.run(flood_of(stage.set_up(said(&short_one)), 64, first));
     let told = [&short_one, &long].map(|server| reading(&stage, server));
     let report = Report::rounds("journal-1m", stage.name, "calls/s", compared);
     let report = told.into_iter().fold(report, Report::note);
@@ -94,11 +96,15 @@ async fn said(server: &MockServer) -> Say<tonic::transport::Channel> {
 /// What one recorded call of 26 bytes keeps of memory.
 pub fn bytes_per_call(plan: &Plan) -> Vec<Report> {
     let stage = Stage::current_thread();
-    let calls = if plan.quick { 20_000 } else { 90_000 };
+    let (before, calls) = if plan.quick {
+        (500, 2_500)
+    } else {
+        (10_000, 90_000)
+    };
     let reply = reply_to(request());
     let grown = |server: Running| {
         let say = stage.set_up(async { Say::new(channel(&server.uri).await, request()) });
-        stage.run(flood_of(say.clone(), 64, 10_000));
+        stage.run(flood_of(say.clone(), 64, before));
         let counter = Counter::start();
         stage.run(flood_of(say, 64, calls));
         (server.name, counter.grown() as f64 / calls as f64)
