@@ -26,7 +26,7 @@ use std::{env, process::ExitCode};
 const USAGE: &str = "versus [--quick] [--rounds N] [NAME …]
 
   --quick       everything within a minute, roughly
-  --rounds N    so many rounds count (25; 5 when quick)
+  --rounds N    so many rounds count (100; 5 when quick)
   NAME          only measures of these names, or beginning so with `*`";
 
 /// What is asked for.

@@ -8,6 +8,7 @@ const FEW: usize = 500;
 
 /// Waits, a minute at most, until few connections are left in TIME_WAIT. With ten thousand of them, looking for a free port
 /// takes up to a millisecond, whoever asks. A quick run has no time for it.
+#[expect(clippy::disallowed_methods, reason = "the kernel tells nobody")]
 pub fn rested(plan: &Plan) {
     if plan.quick {
         return;

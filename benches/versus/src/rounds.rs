@@ -1,4 +1,4 @@
-//! Contestants measured in turns: A B C, B C A, C A B …, each compared with its reference in the same round.
+//! Contestants measured in turns, each compared with its reference in the same round.
 
 use crate::cpu::Cpu;
 use crate::quartiles::Quartiles;
@@ -21,11 +21,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For figures that are told to others.
+    /// For figures that are told to others. Many short turns: a machine that others share goes at two speeds, and changes between
+    /// them within a second.
     pub const FULL: Self = Self {
         quick: false,
-        rounds: 25,
-        block: Duration::from_millis(200),
+        rounds: 100,
+        block: Duration::from_millis(50),
         warm_up: 1,
         tries: 3,
         counted: 3200,
@@ -40,6 +41,14 @@ impl Plan {
         tries: 2,
         counted: 128,
     };
+
+    /// The same with fewer rounds, for turns that take their own time.
+    pub fn fewer(&self) -> Self {
+        Self {
+            rounds: self.rounds.div_ceil(4),
+            ..*self
+        }
+    }
 }
 
 /// One of those that are compared.
@@ -119,14 +128,29 @@ pub fn compare(mut contestants: Vec<Contestant<'_>>, plan: &Plan) -> Compared {
 fn round(contestants: &mut [Contestant<'_>], number: usize) -> Round {
     let cpu = Cpu::now();
     let mut values = vec![0.0; contestants.len()];
-    for turn in 0..contestants.len() {
-        let who = (turn + number) % contestants.len();
+    for who in order(contestants.len(), number) {
         values[who] = (contestants[who].turn)();
     }
     Round {
         others: cpu.others_since(),
         values,
     }
+}
+
+/// Who comes when in this round. It matters who was there before: what has waited leaves a rested processor behind, and what has
+/// recorded leaves cold caches. So each comes after each other one equally often, in as many rounds as there are contestants,
+/// or twice as many when their number is odd ([Williams 1949](https://doi.org/10.1071/CH9490149)).
+fn order(contestants: usize, number: usize) -> Vec<usize> {
+    // 0, 1, n-1, 2, n-2 …
+    let zigzag = (0..contestants).map(|place| match place % 2 {
+        0 => contestants - place / 2,
+        _ => place.div_ceil(2),
+    });
+    let mut order: Vec<usize> = zigzag.map(|who| (who + number) % contestants).collect();
+    if contestants % 2 == 1 && number % 2 == 1 {
+        order.reverse();
+    }
+    order
 }
 
 fn rows(contestants: &[Contestant<'_>], rounds: &[Round]) -> Vec<Row> {

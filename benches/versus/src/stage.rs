@@ -42,6 +42,10 @@ impl Stage {
 
     /// Lets what a turn has left behind end, so that the next does not pay for it: mocktail answers before it has read the whole
     /// request, and its calls' tasks read on when all of them have their answers. Five seconds at most.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a look now and then is what is wanted"
+    )]
     pub fn rest(&self) {
         const LOOK: Duration = Duration::from_millis(2);
         let mut before = self.busy();

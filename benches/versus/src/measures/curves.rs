@@ -10,7 +10,7 @@ use crate::quartiles::short;
 use crate::report::Report;
 use crate::rounds::{Compared, Contestant, Plan, compare};
 use crate::stage::Stage;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tonic::transport::Channel;
 
 /// How many calls are in flight, unless that is what grows.
@@ -97,8 +97,7 @@ pub fn curves(plan: &Plan) -> Vec<Report> {
     let into = Path::new(env!("CARGO_MANIFEST_DIR")).join("../curves");
     std::fs::create_dir_all(&into).expect("a directory for the pictures");
     let plan = Plan {
-        rounds: plan.rounds.min(7),
-        block: plan.block.min(Duration::from_millis(100)),
+        rounds: plan.rounds.min(20),
         ..*plan
     };
     GROWTHS

@@ -40,7 +40,7 @@ pub fn journal_1m(plan: &Plan) -> Vec<Report> {
             stage.run(flood_of(say.clone(), 64, stretch))
         }),
     ];
-    let compared = compare(contestants, plan);
+    let compared = compare(contestants, &plan.fewer());
     let ratio = compared.ratio(&format!("after {recorded}"));
     let short_one = stage.set_up(roomy());
     stage.run(flood_of(stage.set_up(said(&short_one)), 64, first));
