@@ -4,6 +4,7 @@
 //! - `method`: one method: its path, shape and message types.
 //! - `pool`: [`Schema`], all the methods of a descriptor set or of `.proto` files, looked up by name or path.
 //! - `schemaless`: where schemaless calls go.
+//! - `check`: whether bytes are a message of a type.
 //! - `reflection`: a [`Schema`] asked from a server.
 //! - `infrastructure`: the services that every server may have.
 //! - `json`: JSON ↔ protobuf, and comparing JSON by value.
@@ -12,6 +13,7 @@
 //! - `fuzz`: any JSON and any path, in tests.
 //! - `diff`: where two JSON values differ.
 
+mod check;
 mod diff;
 #[cfg(test)]
 mod fuzz;
@@ -25,6 +27,7 @@ mod pool;
 mod reflection;
 pub(crate) mod schemaless;
 
+pub(crate) use check::check;
 pub(crate) use diff::{Difference, Extent, brief, differences};
 pub(crate) use infrastructure::infrastructure;
 pub use method::{Method, Shape};

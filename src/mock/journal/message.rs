@@ -3,10 +3,10 @@
 use crate::error::{Error, Kind};
 use crate::mock::journal::messages::Stored;
 use crate::proto::rpcplugin::v1::CallRequest;
-use crate::schema::json;
+use crate::schema::{check, json};
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use prost_reflect::MessageDescriptor;
 use prost_types::Struct;
 use serde_json::Value;
 use std::fmt;
@@ -42,10 +42,7 @@ impl Form {
                 "rpcplugin.v1.CallRequest",
                 CallRequest::decode(bytes).map(drop),
             ),
-            Self::Dynamic(descriptor) => (
-                descriptor.full_name(),
-                DynamicMessage::decode(descriptor.clone(), bytes).map(drop),
-            ),
+            Self::Dynamic(descriptor) => (descriptor.full_name(), check(descriptor, bytes)),
             Self::Opaque => return Ok(()),
             Self::Struct => ("google.protobuf.Struct", Struct::decode(bytes).map(drop)),
         };
