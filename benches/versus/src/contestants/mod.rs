@@ -2,15 +2,18 @@
 //!
 //! - `bare`: a tonic server and nothing else, the reference.
 //! - `recorder`: the same with what people write by hand to see what was called.
+//! - `bare_h2`: one without tonic, a floor for what HTTP/2 costs.
 //! - `ours`, `wiremock`, `mocktail`: mocks, each with one stub for the method.
 
 mod bare;
+mod bare_h2;
 mod mocktail;
 mod ours;
 mod recorder;
 mod wiremock;
 
 pub use bare::{Bare, Serving, serve, serve_by};
+pub use bare_h2::bare_h2;
 pub use mocktail::mocktail;
 pub use ours::{ours, ours_bare, ours_json, ours_roomy};
 pub use recorder::recorder;
@@ -57,6 +60,7 @@ pub async fn all(reply: &EchoReply) -> Vec<Running> {
     vec![
         bare().await,
         recorder().await,
+        bare_h2(reply).await,
         wiremock(reply).await,
         mocktail(reply).await,
         ours(reply).await,
