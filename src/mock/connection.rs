@@ -20,7 +20,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     task::{AbortHandle, JoinHandle},
@@ -158,6 +158,9 @@ type Transport = FrameTap<Tapped<Secure<Shaped>>>;
 type Http2 = server::Connection<Transport, Bytes>;
 type Stream = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
 
+/// How many calls are taken before its task looks at what else it has to do.
+const AT_ONCE: usize = 16;
+
 /// A connection that is served.
 struct Connected<'a> {
     connection: &'a Arc<Connection>,
@@ -221,7 +224,7 @@ impl Connected<'_> {
         };
         let mut duties = Duties::default();
         loop {
-            let accepted = tokio::select! {
+            let taken = tokio::select! {
                 biased;
                 told = &mut wish => match told {
                     Wish::Cut => return Ok(()),
@@ -236,24 +239,51 @@ impl Connected<'_> {
                     self.obey(order, &mut http2, &mut duties);
                     continue;
                 }
-                accepted = poll_fn(|cx| duties.poll_accept(&mut http2, cx)) => accepted,
+                taken = poll_fn(|cx| self.poll_calls(&mut http2, &mut duties, cx)) => taken,
             };
-            let Some(accepted) = accepted else {
-                return Ok(());
-            };
-            let (request, respond) = accepted?;
-            let stream = respond.stream_id().into();
-            duties.last_stream = stream;
-            if duties.answered.is_some_and(|last| stream > last) {
-                // The client was told so: nothing goes out.
-                continue;
+            match taken {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
             }
-            let (connection, line) = (Arc::clone(self.connection), Arc::clone(self.line));
-            let serving = Serving::new(self.service);
-            let task = async move { serving.0.serve(connection, line, request, respond).await };
-            // Boxed, as a future is moved several times on its way into a task.
-            duties.tasks.add(stream, &tokio::spawn(Box::pin(task)));
         }
+    }
+
+    /// Takes the calls that have come. Ready when it has taken several, so that nothing else waits for long, and at the end.
+    fn poll_calls(
+        &self,
+        http2: &mut Http2,
+        duties: &mut Duties,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(), h2::Error>>> {
+        for _ in 0..AT_ONCE {
+            match ready!(duties.poll_accept(http2, cx)) {
+                Some(Ok((request, respond))) => self.take(request, respond, duties),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(())))
+    }
+
+    /// Gives a call a task of its own.
+    fn take(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        duties: &mut Duties,
+    ) {
+        let stream = respond.stream_id().into();
+        duties.last_stream = stream;
+        if duties.answered.is_some_and(|last| stream > last) {
+            // The client was told so: nothing goes out.
+            return;
+        }
+        let (connection, line) = (Arc::clone(self.connection), Arc::clone(self.line));
+        let serving = Serving::new(self.service);
+        let task = async move { serving.0.serve(connection, line, request, respond).await };
+        // Boxed, as a future is moved several times on its way into a task.
+        duties.tasks.add(stream, &tokio::spawn(Box::pin(task)));
     }
 
     fn obey(&self, order: Order, http2: &mut Http2, duties: &mut Duties) {

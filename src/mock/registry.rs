@@ -5,7 +5,7 @@ use crate::mock::mounted::{Mounted, Taken};
 use crate::mock::stub::Stub;
 use crate::schema::{MethodName, Shape, json};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,7 +24,7 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Stubs {
     /// By the last part of the method's name.
-    by_method: HashMap<String, Shared>,
+    by_method: BTreeMap<String, Shared>,
     any: Shared,
     /// Those that another registry has mounted, by number.
     adopted: HashSet<u64>,

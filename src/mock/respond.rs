@@ -1,5 +1,6 @@
 //! One reply on its way to the client.
 
+use crate::error::Error;
 use crate::mock::dice::{Dice, Seed};
 use crate::mock::journal::{Call, Outcome};
 use crate::mock::mounted::Taken;
@@ -45,13 +46,15 @@ impl Responding<'_> {
     }
 
     async fn answer(&mut self, taken: &Taken, mut dice: Dice<'_>) -> Result<(), Gone> {
-        let made = make(taken.responder(), self.call.clone());
-        let reply = match self.unless_gone(made).await? {
-            Ok(reply) => reply,
-            Err(panic) => {
-                let status = panicked(self.findings, taken, &self.call, &panic);
-                return self.refuse(&status);
-            }
+        let reply = match taken.responder() {
+            Responder::Fixed(reply) => Arc::clone(reply),
+            closure => match self.make(closure).await? {
+                Ok(reply) => Arc::new(reply),
+                Err(panic) => {
+                    let status = panicked(self.findings, taken, &self.call, &panic);
+                    return self.refuse(&status);
+                }
+            },
         };
         let compression = reply.compression.unwrap_or(self.compression);
         self.compression = compression.filter(|way| way.is_accepted(self.call.metadata().as_ref()));
@@ -65,6 +68,11 @@ impl Responding<'_> {
         let backlog = self.reader.kept();
         match &reply.body {
             Body::Never => self.unless_gone(pending()).await?,
+            Body::Script {
+                messages,
+                pace: None,
+                end,
+            } if messages.len() == 1 => self.play_one(&reply, &messages[0], end).await,
             Body::Script {
                 messages,
                 pace,
@@ -95,6 +103,36 @@ impl Responding<'_> {
         }
     }
 
+    /// Runs the stub's closure. A panic comes back as its text.
+    async fn make(&mut self, closure: &Responder) -> Result<Result<Reply, String>, Gone> {
+        match closure {
+            Responder::Fixed(reply) => Ok(Ok(Reply::clone(reply))),
+            Responder::Sync(closure) => Ok(caught(|| closure(&self.call))),
+            Responder::Async(closure) => {
+                let call = self.call.clone();
+                self.unless_gone(caught_async(async move { closure(call).await }))
+                    .await
+            }
+        }
+    }
+
+    /// Sends the one message that most replies are, then the status.
+    async fn play_one(
+        &mut self,
+        reply: &Reply,
+        message: &Payload,
+        end: &Status,
+    ) -> Result<(), Gone> {
+        let message = match message.encode(&self.call) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(&unencoded(&error)),
+        };
+        let mut stream = self.headers(reply.metadata.clone())?;
+        let sent = stream.only(self.packed(message)).await;
+        sent.map_err(|stopped| self.gone(&stopped))?;
+        self.end(&mut stream, end, reply.trailers.clone())
+    }
+
     /// Sends messages that are known beforehand, then the status.
     async fn play(
         &mut self,
@@ -109,25 +147,18 @@ impl Responding<'_> {
             .collect();
         let messages = match encoded {
             Ok(messages) => messages,
-            Err(error) => return self.refuse(&Status::internal(brief(error.chain()))),
+            Err(error) => return self.refuse(&unencoded(&error)),
         };
         if messages.is_empty() && reply.metadata.is_empty() && end.code() != tonic::Code::Ok {
             return self.trailers_only(end, reply.trailers.clone());
         }
         let mut stream = self.headers(reply.metadata.clone())?;
-        let at_once = messages.len() == 1 && pace.is_none();
         for message in messages {
             if let Some((delay, dice)) = &mut pace {
                 let delay = dice.roll(delay);
                 self.recording(wait(delay), &mut stream).await?;
             }
-            let bytes = self.packed(message);
-            if at_once {
-                let sent = stream.only(bytes).await;
-                sent.map_err(|stopped| self.gone(&stopped))?;
-            } else {
-                self.send(&mut stream, bytes).await?;
-            }
+            self.send(&mut stream, self.packed(message)).await?;
         }
         self.end(&mut stream, end, reply.trailers.clone())
     }
@@ -310,14 +341,9 @@ impl Responding<'_> {
     }
 }
 
-/// Runs the stub's closure, if it has one. A panic comes back as its text.
-async fn make(responder: &Responder, call: Call) -> Result<Arc<Reply>, String> {
-    let made = match responder {
-        Responder::Fixed(reply) => return Ok(Arc::clone(reply)),
-        Responder::Sync(closure) => caught(|| closure(&call))?,
-        Responder::Async(closure) => caught_async(async move { closure(call).await }).await?,
-    };
-    Ok(Arc::new(made))
+/// What the client is told whose stub replies with what the schema does not have.
+fn unencoded(error: &Error) -> Status {
+    Status::internal(brief(error.chain()))
 }
 
 /// What the client is told whose stub has a bug. The test is told when it verifies.

@@ -79,8 +79,11 @@ impl Backends {
     }
 
     fn find(&self, path: &str) -> Option<Arc<Backend>> {
-        let (service, _) = path.strip_prefix('/')?.rsplit_once('/')?;
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        if services.is_empty() && self.rest.is_none() {
+            return None;
+        }
+        let (service, _) = path.strip_prefix('/')?.rsplit_once('/')?;
         services.get(service).or(self.rest.as_ref()).cloned()
     }
 }
@@ -114,8 +117,7 @@ impl Service {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) {
-        let (mut parts, stream) = request.into_parts();
-        connection.shared.redaction.mark(&mut parts.headers);
+        let (parts, stream) = request.into_parts();
         if let Err(response) = check(&parts) {
             self.log
                 .add_foreign(foreign(&parts, &connection, response.status()));
@@ -127,7 +129,11 @@ impl Service {
         let builtin = self.builtin.find(&path);
         let backend = self.backends.find(&path);
         // What stands behind the stubs needs the headers once more.
-        let forwarded = (builtin.is_some() || backend.is_some()).then(|| Box::new(parts.clone()));
+        let forwarded = (builtin.is_some() || backend.is_some()).then(|| {
+            let mut parts = Box::new(parts.clone());
+            connection.shared.redaction.mark(&mut parts.headers);
+            parts
+        });
         let encoding = Compression::declared(&parts.headers);
         let opened = Opened {
             path,
@@ -138,7 +144,9 @@ impl Service {
             line,
             arrived: Arrived {
                 timeout: timeout::read(&parts.headers),
-                metadata: connection.headers.of(parts.headers),
+                metadata: connection
+                    .headers
+                    .of(parts.headers, &connection.shared.redaction),
                 connection,
                 at: Instant::now(),
                 builtin: builtin.is_some(),

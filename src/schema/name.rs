@@ -9,35 +9,49 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MethodName {
     dotted: String,
+    /// With a slash before its last part, as a path has it.
+    slashed: String,
     full: bool,
 }
 
 impl MethodName {
     pub(crate) fn new(written: &str) -> Self {
-        Self {
-            dotted: dotted(written).into_owned(),
-            full: written.starts_with('/') && written[1..].contains('/'),
-        }
+        let full = written.starts_with('/') && written[1..].contains('/');
+        Self::of(dotted(written), full)
     }
 
     /// The name of one method and no other.
     pub(crate) fn full(path: &str) -> Self {
+        Self::of(dotted(path), true)
+    }
+
+    fn of(dotted: Cow<'_, str>, full: bool) -> Self {
+        let mut slashed = dotted.clone().into_owned();
+        if let Some(dot) = slashed.rfind('.') {
+            slashed.replace_range(dot..=dot, "/");
+        }
         Self {
-            dotted: dotted(path).into_owned(),
-            full: true,
+            slashed,
+            dotted: dotted.into_owned(),
+            full,
         }
     }
 
     /// Whether this names the method `full` (in any of the written forms, with its package).
     pub(crate) fn names(&self, full: &str) -> bool {
-        // From its end, and without a copy: each stub is asked by each call.
-        let as_dot = |byte| if byte == b'/' { b'.' } else { byte };
-        let mut full = without_slash(full).bytes().rev().map(as_dot);
-        let mut wanted = self.dotted.bytes().rev();
-        let ends = wanted.all(|byte| full.next() == Some(byte));
-        ends && full
-            .next()
-            .is_none_or(|before| !self.full && before == b'.')
+        // Without a copy, and as a call has it first: each stub is asked by each call.
+        let same =
+            |(byte, wanted): (&u8, &u8)| byte == wanted || (is_end(*byte) && *wanted == b'.');
+        let (full, wanted) = (without_slash(full).as_bytes(), self.dotted.as_bytes());
+        let Some(before) = full.len().checked_sub(wanted.len()) else {
+            return false;
+        };
+        let (before, end) = full.split_at(before);
+        let begins = match before.last() {
+            None => true,
+            Some(byte) => !self.full && is_end(*byte),
+        };
+        begins && (end == self.slashed.as_bytes() || end.iter().zip(wanted).all(same))
     }
 
     /// The part after the last dot.
@@ -51,6 +65,11 @@ impl MethodName {
     pub(crate) fn as_str(&self) -> &str {
         &self.dotted
     }
+}
+
+/// Whether a part of a full name ends there.
+const fn is_end(byte: u8) -> bool {
+    matches!(byte, b'.' | b'/')
 }
 
 /// `/pkg.Service/Method` as `pkg.Service/Method`.

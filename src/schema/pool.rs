@@ -7,7 +7,7 @@ use crate::schema::name::{MethodName, dotted, is_infrastructure, without_slash};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The services, methods and message types of a server.
 ///
@@ -32,7 +32,7 @@ pub struct Schema {
 #[derive(Debug, Default)]
 struct Methods {
     /// By `pkg.Service/Method`.
-    by_name: HashMap<String, Arc<Method>>,
+    by_name: BTreeMap<String, Arc<Method>>,
     /// In the order of the descriptor set, for messages that list them.
     listed: Vec<Arc<Method>>,
 }

@@ -61,7 +61,11 @@ impl Builtin {
 
     /// The service that serves this path.
     pub(crate) fn find(&self, path: &str) -> Option<&Backend> {
-        let (service, _) = path.strip_prefix('/')?.split_once('/')?;
+        // Every call is asked.
+        if !path.starts_with("/grpc.") && !path.starts_with("/plugin.") {
+            return None;
+        }
+        let (service, _) = path[1..].split_once('/')?;
         let Services {
             health,
             controller,

@@ -83,7 +83,9 @@ impl Call {
     /// The last part of it, by which stubs and calls are looked up.
     pub(crate) fn bare_name(&self) -> &str {
         let name = self.full_name();
-        name.rsplit(['/', '.']).next().unwrap_or(name)
+        let ends = |byte: &u8| matches!(byte, b'/' | b'.');
+        let end = name.as_bytes().iter().rposition(ends);
+        end.map_or(name, |end| &name[end + 1..])
     }
 
     /// The name that stubs and assertions match.

@@ -2,14 +2,14 @@
 
 use crate::mock::journal::call::Call;
 use crate::schema::MethodName;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// The numbers of the calls to each method, in order. A method is found by any form of its name, and its calls without a
 /// look at others, however many there are.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     /// By the last part of the name, which all its forms have.
-    by_bare_name: HashMap<String, Vec<Method>>,
+    by_bare_name: BTreeMap<String, Vec<Method>>,
 }
 
 #[derive(Debug)]

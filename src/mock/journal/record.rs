@@ -263,6 +263,9 @@ impl Call {
 
     fn end(&self, outcome: Outcome, status: impl FnOnce() -> Option<Box<Status>>) {
         let mut progress = self.progress();
+        if progress.ended.is_some() {
+            return;
+        }
         let rare = progress.rare.as_mut();
         if let Some(deferred) = rare.and_then(|rare| rare.deferred.as_mut()) {
             deferred.get_or_insert_with(|| (outcome, status()));

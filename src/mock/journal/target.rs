@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::mock::journal::message::Form;
+use crate::mock::journal::redact::Redaction;
 use crate::mock::journal::shared::Shared;
 use crate::schema::{Method, Shape};
 use crate::tls::Certificate;
@@ -53,11 +54,12 @@ pub(crate) struct Connection {
 pub(crate) struct Headers(Mutex<Arc<MetadataMap>>);
 
 impl Headers {
-    /// These headers, or those of the call before if they are the same.
-    pub(crate) fn of(&self, headers: HeaderMap) -> Arc<MetadataMap> {
+    /// These headers with their secrets marked, or those of the call before if they are the same.
+    pub(crate) fn of(&self, mut headers: HeaderMap, redaction: &Redaction) -> Arc<MetadataMap> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // In order, as a client writes them: the comparison of maps looks each name up.
         if !last.as_ref().as_ref().iter().eq(&headers) {
+            redaction.mark(&mut headers);
             *last = Arc::new(MetadataMap::from_headers(headers));
         }
         Arc::clone(&last)
